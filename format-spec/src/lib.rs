@@ -1,0 +1,11 @@
+//! Stoa's file and wire formats: pure encoding and decoding. No I/O, no keys held, no threads.
+//!
+//! Everything here is `encode` into bytes or `decode(&[u8]) -> Result<T, DecodeError>`, and every
+//! error names the structure, the offset inside it and the reason. The prose in `chapters/` is
+//! normative; this crate is its reference implementation.
+
+pub mod error;
+pub mod ids;
+
+pub use error::DecodeError;
+pub use ids::*;
