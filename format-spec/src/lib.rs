@@ -6,6 +6,11 @@
 
 pub mod error;
 pub mod ids;
+pub mod manifest;
+pub mod ops;
+pub mod store;
+pub mod wal;
+pub mod wire;
 
 pub use error::DecodeError;
 pub use ids::*;
