@@ -1,1 +1,6 @@
-//! See the design.
+//! One pool's state and the text that it is made of.
+
+pub mod collation;
+pub mod names;
+pub mod schema;
+pub mod value;

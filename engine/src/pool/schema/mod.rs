@@ -1,0 +1,403 @@
+//! A pool's schema: which attributes its users may have, and under which rules.
+//!
+//! 1. The standard attributes ([`standard`]) are in every schema, with the same ids in every pool.
+//! 2. An attribute keeps its id, name, type and `multi` for ever; everything else may be altered ([`alter`]).
+//! 3. Ids are minted upwards and never reused; attributes are kept in order of id.
+//! 4. Every schema made here passes [`check_all`]: an alias is a string, a verified alias has its boolean
+//!    `<attr>_verified`, limits are within those of the type.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use stoa_format::AttrId;
+use thiserror::Error;
+
+use super::collation::{COLLATION_VERSION, Collation};
+use super::names::{AttrName, InvalidName, is_e164};
+use super::value::{AttrType, CellValue, Input, Value, ValueFault};
+
+mod alter;
+mod standard;
+mod stored;
+
+pub use alter::{AttrPatch, SchemaChange, SchemaPatch};
+pub use standard::standard_id;
+
+/// The most attributes that a pool may have, standard ones included.
+pub const ATTRIBUTE_MAX_COUNT: usize = 512;
+
+/// Whether an attribute's values name a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Alias {
+    /// They do not.
+    #[default]
+    None,
+    /// A value has one holder in the pool.
+    Unique,
+    /// Many may hold a value; the one whose `<attr>_verified` is true owns it.
+    Verified,
+}
+
+impl Alias {
+    /// The word in a schema.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Unique => "unique",
+            Self::Verified => "verified",
+        }
+    }
+
+    /// The kind of a schema's word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::None, Self::Unique, Self::Verified].into_iter().find(|alias| alias.word() == word)
+    }
+}
+
+/// One attribute's rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute {
+    /// Its id in this pool, [`AttrId::FIRST_USER`] or above.
+    pub id: AttrId,
+    /// Its name.
+    pub name: AttrName,
+    /// The type of its values.
+    pub ty: AttrType,
+    /// The longest value (each of several) in bytes; 0 for types of fixed size.
+    pub max_len: u32,
+    /// Whether every user must have it.
+    pub required: bool,
+    /// Whether it may change after the user's creation.
+    pub mutable: bool,
+    /// Whether it holds a set of values.
+    pub multi: bool,
+    /// Whether its values name a user.
+    pub alias: Alias,
+    /// Whether an index in order of values is kept: for prefixes, ranges and sorting.
+    pub searchable: bool,
+    /// How its values are compared.
+    pub collation: Collation,
+    /// The [`COLLATION_VERSION`] under which its indexes are built.
+    pub collation_version: u16,
+    /// For a verified alias: the boolean attribute that says so.
+    pub verified_by: Option<AttrId>,
+}
+
+/// A value that an attribute does not take. Names the attribute, never the value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{attr} {fault}")]
+pub struct InvalidValue {
+    /// The attribute's name.
+    pub attr: Arc<str>,
+    /// What is wrong.
+    pub fault: ValueFault,
+}
+
+impl Attribute {
+    /// Reads a value for this attribute.
+    ///
+    /// # Errors
+    /// If the value is not of its type, is too long, is an empty alias, or breaks a rule of the standard
+    /// attribute (`phone_number` is E.164).
+    pub fn parse(&self, input: &Input) -> Result<Value, InvalidValue> {
+        Value::parse(self.ty, self.multi, input, self.max_bytes())
+            .and_then(|value| self.check(&value).map(|()| value))
+            .map_err(|fault| InvalidValue { attr: self.name.shared(), fault })
+    }
+
+    /// Reads one element of a multi-valued attribute (USER.ADD, USER.REMOVE), or the value of any other.
+    ///
+    /// # Errors
+    /// As [`Attribute::parse`].
+    pub fn parse_element(&self, input: &Input) -> Result<Value, InvalidValue> {
+        Value::parse(self.ty, false, input, self.max_bytes())
+            .and_then(|value| self.check(&value).map(|()| value))
+            .map_err(|fault| InvalidValue { attr: self.name.shared(), fault })
+    }
+
+    /// The longest value in bytes.
+    fn max_bytes(&self) -> usize {
+        if self.max_len == 0 { usize::MAX } else { self.max_len as usize }
+    }
+
+    /// Checks what goes beyond the type.
+    ///
+    /// # Errors
+    /// The rule that the value breaks.
+    pub fn check(&self, value: &Value) -> Result<(), ValueFault> {
+        let texts = || {
+            value
+                .elements()
+                .iter()
+                .filter_map(|element| if let Value::Str(text) = element { Some(&**text) } else { None })
+        };
+        if self.alias != Alias::None {
+            if texts().any(|text| self.collation.key(text).is_empty()) {
+                return Err(ValueFault::EmptyAlias);
+            }
+            if self.multi && has_equals(texts().map(|text| self.collation.key(text))) {
+                return Err(ValueFault::SameAlias);
+            }
+        }
+        if self.id == standard::PHONE_NUMBER && !texts().all(is_e164) {
+            return Err(ValueFault::NotE164);
+        }
+        Ok(())
+    }
+
+    /// The text under which a value is looked up: its collation's key.
+    pub fn key<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.collation.key(text)
+    }
+
+    /// Appends the bytes under which a cell stands in the index of values in order: the collation's key for
+    /// strings, 8 sortable bytes for integers, booleans and times.
+    pub fn order_key(&self, cell: CellValue<'_>, out: &mut Vec<u8>) {
+        match cell {
+            CellValue::Int(value) => out.extend_from_slice(&super::value::sortable(value)),
+            CellValue::Bytes(raw) => match (self.ty, std::str::from_utf8(raw)) {
+                (AttrType::String, Ok(text)) => out.extend_from_slice(self.key(text).as_bytes()),
+                _ => out.extend_from_slice(raw),
+            },
+        }
+    }
+
+    /// Whether its indexes were built under other collation tables than this program's.
+    pub fn has_stale_keys(&self) -> bool {
+        self.collation != Collation::Exact && self.collation_version != COLLATION_VERSION
+    }
+}
+
+fn has_equals<'a>(keys: impl Iterator<Item = Cow<'a, str>>) -> bool {
+    let mut keys: Vec<_> = keys.collect();
+    keys.sort_unstable();
+    keys.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// Why a schema, or a change of one, is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidSchema {
+    /// The text is not JSON, or a key stands twice.
+    #[error("the schema is not JSON, or names something twice")]
+    NotJson,
+    /// The JSON has another shape.
+    #[error("the schema must be {{\"attributes\": {{name: {{…}}}}}}")]
+    Shape,
+    /// A name is no attribute's name.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// More attributes than a pool may have.
+    #[error("a pool has at most {ATTRIBUTE_MAX_COUNT} attributes, the standard ones included")]
+    TooManyAttributes,
+    /// One attribute's rules are refused.
+    #[error("{attr}: {fault}")]
+    Attribute {
+        /// The attribute's name.
+        attr: Arc<str>,
+        /// What is wrong with it.
+        fault: AttributeFault,
+    },
+}
+
+/// What is wrong with one attribute's rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AttributeFault {
+    /// Not an object.
+    #[error("its rules must be a JSON object")]
+    NotObject,
+    /// A rule that does not exist.
+    #[error("has an unknown rule; there are type, max_len, required, mutable, multi, alias, searchable, collation")]
+    UnknownRule,
+    /// A new attribute without type.
+    #[error("is new and needs a type")]
+    NoType,
+    /// A type that does not exist.
+    #[error("type must be string, integer, boolean, timestamp, json or bytes")]
+    Type,
+    /// Another type than it has.
+    #[error("its type cannot change: add an attribute under another name")]
+    TypeChange,
+    /// Another `multi` than it has.
+    #[error("multi cannot change: add an attribute under another name")]
+    MultiChange,
+    /// `max_len` out of range.
+    #[error("max_len must be an integer from 1 to {max_bytes}")]
+    MaxLen {
+        /// The limit of its type.
+        max_bytes: usize,
+    },
+    /// `max_len` where there is no length.
+    #[error("max_len is for string, json and bytes only")]
+    MaxLenOfFixed,
+    /// Not a boolean.
+    #[error("required, mutable, multi and searchable must be true or false")]
+    NotBoolean,
+    /// An alias kind that does not exist.
+    #[error("alias must be none, unique or verified")]
+    Alias,
+    /// An alias that is no string.
+    #[error("only a string can be an alias")]
+    AliasType,
+    /// A verified alias of several values.
+    #[error("a multi-valued alias can only be unique, not verified")]
+    VerifiedMulti,
+    /// A verified alias without its flag.
+    #[error("a verified alias needs a boolean attribute of its name with _verified: add it in the same request")]
+    NoVerifiedFlag,
+    /// A collation that does not exist.
+    #[error("collation must be exact, casefold or email")]
+    Collation,
+    /// A collation on something else than text.
+    #[error("only a string can have a collation other than exact")]
+    CollationType,
+    /// A value-order index over values without order.
+    #[error("json and bytes cannot be searchable")]
+    SearchableType,
+    /// Several JSON values.
+    #[error("a json attribute cannot be multi-valued: it can hold an array itself")]
+    MultiJson,
+}
+
+/// A pool's attributes.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    version: u64,
+    next_attr_id: AttrId,
+    /// In order of id.
+    attributes: Vec<Attribute>,
+    by_name: HashMap<AttrName, u16>,
+}
+
+impl PartialEq for Schema {
+    fn eq(&self, other: &Self) -> bool {
+        (self.version, self.next_attr_id, &self.attributes) == (other.version, other.next_attr_id, &other.attributes)
+    }
+}
+
+impl Eq for Schema {}
+
+impl Schema {
+    /// The schema of a pool that was created without one.
+    pub fn standard() -> Self {
+        let attributes = standard::attributes();
+        let next_attr_id = AttrId(AttrId::FIRST_USER.0 + attributes.len() as u16);
+        Self::assemble(1, next_attr_id, attributes)
+    }
+
+    /// Puts the look-up tables over `attributes`, which are in order of id and pass [`check_all`].
+    fn assemble(version: u64, next_attr_id: AttrId, mut attributes: Vec<Attribute>) -> Self {
+        assert!(attributes.is_sorted_by(|a, b| a.id < b.id), "attributes in order of id");
+        let by_name: HashMap<_, _> =
+            attributes.iter().enumerate().map(|(at, attribute)| (attribute.name.clone(), at as u16)).collect();
+        let ids: Vec<AttrId> = attributes.iter().map(|attribute| attribute.id).collect();
+        for attribute in &mut attributes {
+            attribute.verified_by = (attribute.alias == Alias::Verified)
+                .then(|| by_name.get(flag_name(&attribute.name).as_str()))
+                .flatten()
+                .map(|&at| ids[usize::from(at)]);
+        }
+        Self { version, next_attr_id, attributes, by_name }
+    }
+
+    /// +1 for each change, 1 at first: what `POOL.ALTER … IF version` compares.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The id that the next new attribute gets.
+    pub fn next_attr_id(&self) -> AttrId {
+        self.next_attr_id
+    }
+
+    /// All attributes, in order of id.
+    pub fn attributes(&self) -> &[Attribute] {
+        &self.attributes
+    }
+
+    /// The attribute of that name.
+    pub fn by_name(&self, name: &str) -> Option<&Attribute> {
+        self.by_name.get(name).map(|&at| &self.attributes[usize::from(at)])
+    }
+
+    /// The attribute of that id.
+    pub fn by_id(&self, id: AttrId) -> Option<&Attribute> {
+        // Ids are dense as long as no attribute was ever left out, so the first guess is right.
+        let guess = usize::from(id.0.wrapping_sub(AttrId::FIRST_USER.0));
+        match self.attributes.get(guess) {
+            Some(attribute) if attribute.id == id => Some(attribute),
+            _ => {
+                let at = self.attributes.binary_search_by_key(&id, |attribute| attribute.id).ok()?;
+                Some(&self.attributes[at])
+            }
+        }
+    }
+
+    /// The attributes that every user must have.
+    pub fn required(&self) -> impl Iterator<Item = &Attribute> {
+        self.attributes.iter().filter(|attribute| attribute.required)
+    }
+
+    /// The attributes whose values name a user.
+    pub fn aliases(&self) -> impl Iterator<Item = &Attribute> {
+        self.attributes.iter().filter(|attribute| attribute.alias != Alias::None)
+    }
+
+    /// The verified alias whose flag `id` is, if it is one.
+    pub fn verified_alias_of(&self, id: AttrId) -> Option<&Attribute> {
+        self.aliases().find(|attribute| attribute.verified_by == Some(id))
+    }
+
+    /// Checks the rules that concern an attribute alone and those between attributes.
+    fn check_all(attributes: &[Attribute]) -> Result<(), InvalidSchema> {
+        if attributes.len() > ATTRIBUTE_MAX_COUNT {
+            return Err(InvalidSchema::TooManyAttributes);
+        }
+        for attribute in attributes {
+            check_one(attribute, attributes)
+                .map_err(|fault| InvalidSchema::Attribute { attr: attribute.name.shared(), fault })?;
+        }
+        Ok(())
+    }
+}
+
+fn check_one(attribute: &Attribute, all: &[Attribute]) -> Result<(), AttributeFault> {
+    let text = attribute.ty == AttrType::String;
+    match attribute.ty.max_bytes() {
+        Some(max_bytes) if !(1..=max_bytes).contains(&(attribute.max_len as usize)) => {
+            return Err(AttributeFault::MaxLen { max_bytes });
+        }
+        None if attribute.max_len != 0 => return Err(AttributeFault::MaxLenOfFixed),
+        _ => {}
+    }
+    if attribute.alias != Alias::None && !text {
+        return Err(AttributeFault::AliasType);
+    }
+    if attribute.collation != Collation::Exact && !text {
+        return Err(AttributeFault::CollationType);
+    }
+    if attribute.searchable && matches!(attribute.ty, AttrType::Json | AttrType::Bytes) {
+        return Err(AttributeFault::SearchableType);
+    }
+    if attribute.multi && attribute.ty == AttrType::Json {
+        return Err(AttributeFault::MultiJson);
+    }
+    if attribute.alias == Alias::Verified {
+        if attribute.multi {
+            return Err(AttributeFault::VerifiedMulti);
+        }
+        let flag = flag_name(&attribute.name);
+        if !all.iter().any(|other| *other.name == *flag && other.ty == AttrType::Boolean && !other.multi) {
+            return Err(AttributeFault::NoVerifiedFlag);
+        }
+    }
+    Ok(())
+}
+
+/// The name of the boolean that says whether a verified alias is its holder's.
+fn flag_name(name: &AttrName) -> String {
+    format!("{name}_verified")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! A schema as JSON: as clients see it, and as the pool keeps it.
+//!
+//! Kept form, canonical (RFC 8785): `{"attributes": {name: {alias, collation, collation_version, id, max_len,
+//! multi, mutable, required, searchable, type}}, "format": 1, "next_attr_id": n, "version": n}`. Clients see
+//! `{"attributes": …}` without ids and collation versions; `max_len` stands only where there is a length. What clients
+//! see can be sent back as it is, and is what the pool's `$schema` fact is taken of.
+
+use serde_json::{Map, Value as Json, json};
+use stoa_format::{AttrId, DecodeError};
+
+use super::{Alias, Attribute, Schema, standard};
+use crate::pool::collation::{COLLATION_VERSION, Collation};
+use crate::pool::names::AttrName;
+use crate::pool::value::{AttrType, read_json};
+
+/// The format number of the kept form.
+const FORMAT: u64 = 1;
+
+impl Schema {
+    /// The schema as clients see it.
+    pub fn to_json(&self) -> Json {
+        let attributes: Map<_, _> = self
+            .attributes
+            .iter()
+            .map(|attribute| (attribute.name.to_string(), Json::Object(rules(attribute))))
+            .collect();
+        json!({ "attributes": attributes })
+    }
+
+    /// The schema as clients see it, as canonical text.
+    pub fn to_text(&self) -> String {
+        canonical(&self.to_json())
+    }
+
+    /// The form that is kept.
+    pub fn encode(&self) -> Vec<u8> {
+        let attributes: Map<_, _> = self
+            .attributes
+            .iter()
+            .map(|attribute| {
+                let mut kept = rules(attribute);
+                kept.insert("id".into(), attribute.id.0.into());
+                kept.insert("collation_version".into(), attribute.collation_version.into());
+                (attribute.name.to_string(), Json::Object(kept))
+            })
+            .collect();
+        let kept = json!({
+            "attributes": attributes,
+            "format": FORMAT,
+            "next_attr_id": self.next_attr_id.0,
+            "version": self.version,
+        });
+        canonical(&kept).into_bytes()
+    }
+
+    /// Reads the form that is kept.
+    ///
+    /// # Errors
+    /// If the bytes are no schema, or one that a newer program wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| fault("not UTF-8"))?;
+        let kept = read_json(text).map_err(|_| fault("not JSON"))?;
+        if kept["format"] != FORMAT {
+            return Err(fault("unknown format number"));
+        }
+        let version = kept["version"].as_u64().ok_or(fault("no version"))?;
+        let next_attr_id = small(&kept["next_attr_id"]).map(AttrId).ok_or(fault("no next_attr_id"))?;
+        let named = kept["attributes"].as_object().ok_or(fault("no attributes"))?;
+        let mut attributes = named.iter().map(|(name, kept)| attribute(name, kept)).collect::<Result<Vec<_>, _>>()?;
+        attributes.sort_unstable_by_key(|attribute| attribute.id);
+        if attributes.windows(2).any(|pair| pair[0].id == pair[1].id) {
+            return Err(fault("two attributes have one id"));
+        }
+        if attributes.last().is_some_and(|last| last.id >= next_attr_id) {
+            return Err(fault("next_attr_id is taken"));
+        }
+        let standard_in_place = standard::attributes().iter().all(|standard| {
+            attributes.iter().any(|attribute| (attribute.id, &attribute.name) == (standard.id, &standard.name))
+        });
+        if !standard_in_place {
+            return Err(fault("a standard attribute is missing or has another id"));
+        }
+        Self::check_all(&attributes).map_err(|_| fault("an attribute's rules contradict each other"))?;
+        Ok(Self::assemble(version, next_attr_id, attributes))
+    }
+}
+
+fn canonical(json: &Json) -> String {
+    serde_json_canonicalizer::to_string(json).expect("a schema's JSON has string keys and small integers")
+}
+
+const fn fault(reason: &'static str) -> DecodeError {
+    DecodeError::new("schema", 0, reason)
+}
+
+fn small(json: &Json) -> Option<u16> {
+    json.as_u64().and_then(|number| u16::try_from(number).ok())
+}
+
+fn rules(attribute: &Attribute) -> Map<String, Json> {
+    let mut rules = Map::new();
+    rules.insert("type".into(), attribute.ty.word().into());
+    if attribute.max_len != 0 {
+        rules.insert("max_len".into(), attribute.max_len.into());
+    }
+    rules.insert("required".into(), attribute.required.into());
+    rules.insert("mutable".into(), attribute.mutable.into());
+    rules.insert("multi".into(), attribute.multi.into());
+    rules.insert("alias".into(), attribute.alias.word().into());
+    rules.insert("searchable".into(), attribute.searchable.into());
+    rules.insert("collation".into(), attribute.collation.word().into());
+    rules
+}
+
+fn attribute(name: &str, kept: &Json) -> Result<Attribute, DecodeError> {
+    let word = |rule: &str| kept[rule].as_str().unwrap_or_default();
+    let flag = |rule: &str| kept[rule].as_bool().ok_or(fault("a rule is not a boolean"));
+    let max_len = match &kept["max_len"] {
+        Json::Null => 0,
+        given => given.as_u64().and_then(|len| u32::try_from(len).ok()).ok_or(fault("max_len is no length"))?,
+    };
+    let collation_version = small(&kept["collation_version"]).ok_or(fault("no collation_version"))?;
+    if collation_version > COLLATION_VERSION {
+        return Err(fault("collation_version is newer than this program"));
+    }
+    Ok(Attribute {
+        id: small(&kept["id"]).map(AttrId).filter(|id| *id >= AttrId::FIRST_USER).ok_or(fault("no id"))?,
+        name: AttrName::parse(name).map_err(|_| fault("not an attribute's name"))?,
+        ty: AttrType::from_word(word("type")).ok_or(fault("unknown type"))?,
+        max_len,
+        required: flag("required")?,
+        mutable: flag("mutable")?,
+        multi: flag("multi")?,
+        alias: Alias::from_word(word("alias")).ok_or(fault("unknown alias kind"))?,
+        searchable: flag("searchable")?,
+        collation: Collation::from_word(word("collation")).ok_or(fault("unknown collation"))?,
+        collation_version,
+        verified_by: None,
+    })
+}
