@@ -4,10 +4,13 @@
 //! error names the structure, the offset inside it and the reason. The prose in `chapters/` is
 //! normative; this crate is its reference implementation.
 
+pub mod column;
 pub mod error;
 pub mod ids;
 pub mod manifest;
 pub mod ops;
+pub mod run;
+pub mod sorted;
 pub mod store;
 pub mod wal;
 pub mod wire;

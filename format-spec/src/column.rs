@@ -1,0 +1,421 @@
+//! The plain text of a column page: cells of one attribute for ascending ordinals.
+//!
+//! Invariants:
+//! 1. A page is read in place: opening it reads headers only, and one cell costs a few loads.
+//! 2. Opening checks that every area lies within the page; what only the values themselves can show wrong
+//!    (a code above the dictionary, a string's place) is an error of the read that meets it, never a panic and
+//!    never another value.
+//! 3. A page has 1 to 65,535 entries; an entry is a value or *absent* (an explicit null). About an ordinal
+//!    without an entry the page says nothing: *missing*.
+//!
+//! | offset | size | field |
+//! | --- | --- | --- |
+//! | 0 | 1 | encoding of the values: 1 integers, 2 rows of 16 bytes, 3 strings, 4 dictionary, 5 passwords (6: compressed strings, reserved) |
+//! | 1 | 1 | form of the ordinals: 0 dense, 1 bitmap, 2 list |
+//! | 2 | 1 | flags: bit 0 an absence bitmap follows the ordinals |
+//! | 3 | 1 | list: bits an ordinal; otherwise zero |
+//! | 4 | 4 | `count`, entries |
+//! | 8 | 8 | `first` ordinal |
+//! | 16 | 4 | `span`: last ordinal - first + 1, at most 2^32 - 1 |
+//! | 20 | 4 | zero |
+//! | 24 | … | ordinals, absence bitmap, values |
+//!
+//! *Ordinals.* Dense: nothing, entry `i` is `first + i` and `span = count`. Bitmap: `ceil(span / 64)` words of
+//! 8 bytes, bit `o - first` set for an entry, then for each 4 words a u16: how many bits are set before them.
+//! List: `count` packed numbers `o - first`, ascending.
+//!
+//! *Absence bitmap.* `ceil(count / 8)` bytes, bit `i` set if entry `i` is absent. Its value is then any filler.
+//!
+//! *Values.* Integers: `min` i64, width u8, 7 zero bytes, `count` packed numbers `value - min`
+//! (modulo 2^64). Rows: a row block ([`rows`]). Strings: a string block ([`strings`]) of `count`. Dictionary:
+//! a string block of the distinct values, width u8, 7 zero bytes, `count` packed indexes into it. Passwords: a
+//! string block of templates ([`password`]), width u8, 7 zero bytes, `count` packed indexes into it, a string
+//! block of `count` raw bits. Nothing follows.
+
+use std::borrow::Cow;
+
+use crate::DecodeError;
+use crate::run::fields::Fields;
+
+mod builder;
+mod ordinals;
+pub(crate) mod packed;
+pub(crate) mod password;
+pub(crate) mod rows;
+pub(crate) mod strings;
+
+pub use builder::{ColumnPageBuilder, ColumnPageSummary};
+pub use ordinals::Ordinals;
+pub use packed::Packed;
+
+use ordinals::OrdinalsAt;
+use packed::PackedAt;
+use rows::RowsAt;
+use strings::StringsAt;
+
+const NAME: &str = "column page";
+const HEADER_BYTES: usize = 24;
+/// Plain bytes at which a page is full.
+pub const PAGE_TARGET_BYTES: usize = 16 << 10;
+/// Most plain bytes of a page of any kind.
+pub const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Longest value of a cell or of a sorted entry, in bytes.
+pub const VALUE_BYTES_MAX: usize = 8 << 20;
+/// Most entries of a column page.
+pub const PAGE_ENTRIES_MAX: usize = 65_535;
+
+/// What a column's cells hold; the same for a whole run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ColumnKind {
+    /// Integers; also booleans and times in milliseconds.
+    Int = 1,
+    /// Sixteen bytes, e.g. a UUID.
+    Fixed16 = 2,
+    /// Byte strings: text, JSON, bytes.
+    Bytes = 3,
+    /// Stored password hashes, which are text with structure.
+    Password = 4,
+}
+
+impl ColumnKind {
+    /// The kind of this number in a footer.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn from_number(number: u8) -> Result<Self, DecodeError> {
+        Ok(match number {
+            1 => Self::Int,
+            2 => Self::Fixed16,
+            3 => Self::Bytes,
+            4 => Self::Password,
+            _ => return Err(DecodeError::new("column kind", 0, "unknown number")),
+        })
+    }
+}
+
+/// What a run says about one ordinal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cell<'a> {
+    /// Nothing: an older run may know.
+    Missing,
+    /// The attribute has no value.
+    Absent,
+    /// An integer.
+    Int(i64),
+    /// Sixteen bytes.
+    Fixed16([u8; 16]),
+    /// A byte string.
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl Cell<'_> {
+    /// The same cell, owning its bytes.
+    pub fn into_owned(self) -> Cell<'static> {
+        match self {
+            Cell::Missing => Cell::Missing,
+            Cell::Absent => Cell::Absent,
+            Cell::Int(value) => Cell::Int(value),
+            Cell::Fixed16(value) => Cell::Fixed16(value),
+            Cell::Bytes(value) => Cell::Bytes(Cow::Owned(value.into_owned())),
+        }
+    }
+
+    /// The cell's bytes, if it holds some.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Cell::Bytes(value) => Some(value),
+            Cell::Fixed16(value) => Some(value),
+            Cell::Missing | Cell::Absent | Cell::Int(_) => None,
+        }
+    }
+}
+
+/// Where a page's values stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ValuesAt {
+    Int { min: i64, offsets: PackedAt },
+    Rows(RowsAt),
+    Strings(StringsAt),
+    Dictionary { values: StringsAt, codes: PackedAt },
+    Password { templates: StringsAt, codes: PackedAt, raw: StringsAt },
+}
+
+/// An open column page: its plain text and where everything stands in it.
+#[derive(Debug, Clone, Copy)]
+pub struct ColumnPage<B = Vec<u8>> {
+    bytes: B,
+    ordinals: OrdinalsAt,
+    /// Where the absence bitmap stands, if there is one.
+    absent_at: Option<u32>,
+    values: ValuesAt,
+}
+
+impl<B: AsRef<[u8]>> ColumnPage<B> {
+    /// Reads the headers of a page's plain text.
+    ///
+    /// # Errors
+    /// If an area is malformed or does not lie within the page, or the page is longer than
+    /// [`PAGE_BYTES_MAX`].
+    pub fn open(bytes: B) -> Result<Self, DecodeError> {
+        let page = bytes.as_ref();
+        if page.len() > PAGE_BYTES_MAX {
+            return Err(DecodeError::new(NAME, 0, "longer than any page"));
+        }
+        let mut fields = Fields::new(NAME, page);
+        let (encoding, form, flags, width) = (fields.u8()?, fields.u8()?, fields.u8()?, fields.u8()?);
+        let (count, first, span) = (fields.u32()?, fields.u64()?, fields.u32()?);
+        fields.zeroes(4)?;
+        if count == 0 || count as usize > PAGE_ENTRIES_MAX {
+            return Err(DecodeError::new(NAME, 4, "entries are none or too many"));
+        }
+        if flags > 1 {
+            return Err(DecodeError::new(NAME, 2, "unknown flag"));
+        }
+        let (ordinals, mut at) = OrdinalsAt::parse(page, HEADER_BYTES, form, width, count, first, span)?;
+        let absent_at = (flags == 1).then_some(at as u32);
+        if flags == 1 {
+            at += (count as usize).div_ceil(8);
+        }
+        let values = parse_values(page, at, encoding, count as usize)?;
+        Ok(Self { ordinals, absent_at, values, bytes })
+    }
+
+    /// The page's plain text.
+    pub fn bytes(&self) -> &B {
+        &self.bytes
+    }
+
+    /// Number of entries.
+    pub fn count(&self) -> usize {
+        self.ordinals.count()
+    }
+
+    /// The first ordinal that has an entry.
+    pub fn first_ordinal(&self) -> u64 {
+        self.ordinals.first()
+    }
+
+    /// The last ordinal that has an entry.
+    pub fn last_ordinal(&self) -> u64 {
+        self.ordinals.last()
+    }
+
+    /// What the page says about `ordinal`.
+    ///
+    /// # Errors
+    /// If the value's bytes are malformed.
+    #[inline]
+    pub fn get(&self, ordinal: u64) -> Result<Cell<'_>, DecodeError> {
+        match self.ordinals.find(self.bytes.as_ref(), ordinal) {
+            Some(entry) => self.entry(entry),
+            None => Ok(Cell::Missing),
+        }
+    }
+
+    /// The index of the entry of `ordinal`, if there is one.
+    #[inline]
+    pub fn entry_of(&self, ordinal: u64) -> Option<usize> {
+        self.ordinals.find(self.bytes.as_ref(), ordinal)
+    }
+
+    /// Entry `entry` of the page, 0 being the first.
+    ///
+    /// # Errors
+    /// If the value's bytes are malformed or there is no such entry.
+    #[inline]
+    pub fn entry(&self, entry: usize) -> Result<Cell<'_>, DecodeError> {
+        if entry >= self.count() {
+            return Err(DecodeError::new(NAME, 4, "no such entry"));
+        }
+        if self.is_absent(entry) {
+            return Ok(Cell::Absent);
+        }
+        let page = self.bytes.as_ref();
+        Ok(match &self.values {
+            ValuesAt::Int { min, offsets } => Cell::Int(min.wrapping_add(offsets.get(page, entry) as i64)),
+            ValuesAt::Rows(rows) => {
+                let row = rows.row(page, entry);
+                Cell::Fixed16(row.first_chunk::<16>().copied().unwrap_or_default())
+            }
+            ValuesAt::Strings(strings) => Cell::Bytes(Cow::Borrowed(strings.get(page, entry)?)),
+            ValuesAt::Dictionary { values, codes } => {
+                Cell::Bytes(Cow::Borrowed(values.get(page, codes.get(page, entry) as usize)?))
+            }
+            ValuesAt::Password { templates, codes, raw } => {
+                let template = templates.get(page, codes.get(page, entry) as usize)?;
+                let raw = raw.get(page, entry)?;
+                if template.is_empty() {
+                    Cell::Bytes(Cow::Borrowed(raw))
+                } else {
+                    let mut hash = Vec::with_capacity(template.len() + raw.len() * 4 / 3 + 4);
+                    password::join(template, raw, &mut hash)?;
+                    Cell::Bytes(Cow::Owned(hash))
+                }
+            }
+        })
+    }
+
+    /// Whether entry `entry` is an explicit null.
+    #[inline]
+    pub fn is_absent(&self, entry: usize) -> bool {
+        self.absent_at.is_some_and(|at| {
+            let byte = self.bytes.as_ref().get(at as usize + entry / 8).copied().unwrap_or(0);
+            byte >> (entry % 8) & 1 == 1
+        })
+    }
+
+    /// Whether any entry may be an explicit null.
+    pub fn has_absent(&self) -> bool {
+        self.absent_at.is_some()
+    }
+
+    /// The ordinals of the entries, in order.
+    pub fn ordinals(&self) -> Ordinals<'_> {
+        self.ordinals.iter(self.bytes.as_ref())
+    }
+
+    /// Every ordinal with its cell, in order.
+    pub fn cells(&self) -> impl Iterator<Item = (u64, Result<Cell<'_>, DecodeError>)> {
+        self.ordinals().enumerate().map(|(entry, ordinal)| (ordinal, self.entry(entry)))
+    }
+
+    /// The distinct values and the index into them of each entry, if the page keeps a dictionary: a predicate
+    /// then needs to see each value once.
+    pub fn dictionary(&self) -> Option<Dictionary<'_>> {
+        let page = self.bytes.as_ref();
+        match &self.values {
+            ValuesAt::Dictionary { values, codes } => {
+                Some(Dictionary { page, values: *values, codes: codes.view(page) })
+            }
+            _ => None,
+        }
+    }
+
+    /// Calls `hit` with the ordinal of every entry whose cell `matches`. The predicate sees each distinct value
+    /// of a dictionary page once.
+    ///
+    /// # Errors
+    /// If a value's bytes are malformed.
+    pub fn select(
+        &self,
+        mut matches: impl FnMut(&Cell<'_>) -> bool,
+        mut hit: impl FnMut(u64),
+    ) -> Result<(), DecodeError> {
+        let Some(dictionary) = self.dictionary() else {
+            for (ordinal, cell) in self.cells() {
+                if matches(&cell?) {
+                    hit(ordinal);
+                }
+            }
+            return Ok(());
+        };
+        let mut verdicts = Vec::with_capacity(dictionary.len());
+        for value in 0..dictionary.len() {
+            verdicts.push(matches(&Cell::Bytes(Cow::Borrowed(dictionary.value(value)?))));
+        }
+        let absent = self.has_absent() && matches(&Cell::Absent);
+        for (entry, ordinal) in self.ordinals().enumerate() {
+            let verdict = if self.is_absent(entry) {
+                absent
+            } else {
+                let code = dictionary.code(entry);
+                *verdicts.get(code).ok_or_else(|| DecodeError::new(NAME, HEADER_BYTES, "a code has no value"))?
+            };
+            if verdict {
+                hit(ordinal);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse_values(page: &[u8], at: usize, encoding: u8, count: usize) -> Result<ValuesAt, DecodeError> {
+    let codes = |at: usize, count: usize| -> Result<(PackedAt, usize), DecodeError> {
+        let mut fields = Fields::at(NAME, page, at);
+        let width = fields.u8()?;
+        fields.zeroes(7)?;
+        PackedAt::check(fields.position(), count, width, page.len())
+    };
+    let (values, end) = match encoding {
+        1 => {
+            let min = Fields::at(NAME, page, at).u64()? as i64;
+            let (offsets, end) = codes(at + 8, count)?;
+            (ValuesAt::Int { min, offsets }, end)
+        }
+        2 => {
+            let (rows, end) = RowsAt::parse(page, at, count)?;
+            if rows.row_bytes() != 16 {
+                return Err(DecodeError::new(NAME, at, "rows are not of 16 bytes"));
+            }
+            (ValuesAt::Rows(rows), end)
+        }
+        3 => {
+            let (strings, end) = StringsAt::parse(page, at)?;
+            expect_strings(&strings, count, at)?;
+            (ValuesAt::Strings(strings), end)
+        }
+        4 => {
+            let (values, end) = StringsAt::parse(page, at)?;
+            let (codes, end) = codes(end, count)?;
+            (ValuesAt::Dictionary { values, codes }, end)
+        }
+        5 => {
+            let (templates, end) = StringsAt::parse(page, at)?;
+            let (codes, end) = codes(end, count)?;
+            let (raw, end) = StringsAt::parse(page, end)?;
+            expect_strings(&raw, count, at)?;
+            (ValuesAt::Password { templates, codes, raw }, end)
+        }
+        _ => return Err(DecodeError::new(NAME, 0, "unknown encoding")),
+    };
+    if end != page.len() {
+        return Err(DecodeError::new(NAME, end, "bytes behind the end"));
+    }
+    Ok(values)
+}
+
+fn expect_strings(strings: &StringsAt, count: usize, at: usize) -> Result<(), DecodeError> {
+    if strings.len() != count {
+        return Err(DecodeError::new(NAME, at, "number of strings differs from the number of entries"));
+    }
+    Ok(())
+}
+
+/// The distinct values of a dictionary page and each entry's index into them.
+#[derive(Debug, Clone, Copy)]
+pub struct Dictionary<'a> {
+    page: &'a [u8],
+    values: StringsAt,
+    codes: Packed<'a>,
+}
+
+impl<'a> Dictionary<'a> {
+    /// Number of distinct values.
+    #[allow(clippy::len_without_is_empty, reason = "a dictionary has at least one value, or every code is an error")]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Value `index`.
+    ///
+    /// # Errors
+    /// If it is malformed or there is none.
+    pub fn value(&self, index: usize) -> Result<&'a [u8], DecodeError> {
+        self.values.get(self.page, index)
+    }
+
+    /// The index of the value of entry `entry`. Unchecked: an index that has no value is damage.
+    #[inline]
+    pub fn code(&self, entry: usize) -> usize {
+        self.codes.get(entry) as usize
+    }
+
+    /// The packed indexes of all entries.
+    pub fn codes(&self) -> Packed<'a> {
+        self.codes
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Numbers of one width, bit-packed, each readable by itself.
+//!
+//! Number `i` of width `w` bits (0 to 64) stands at bits `i*w .. i*w+w` of the area, bit 0 being the lowest bit
+//! of the first byte. The area is `ceil(count*w / 8)` bytes, then 8 zero bytes, so that a reader may load eight
+//! bytes at any number's first byte. A width of 0 means that all are 0 and the area is the 8 zero bytes.
+
+use crate::DecodeError;
+
+/// Zero bytes behind the packed bits.
+const PAD_BYTES: usize = 8;
+
+/// How many bits the largest of the numbers needs.
+pub(crate) fn width_of(max: u64) -> u32 {
+    64 - max.leading_zeros()
+}
+
+/// Length of the area in bytes, padding included.
+pub(crate) fn area_bytes(count: usize, width: u32) -> usize {
+    (count as u64 * u64::from(width)).div_ceil(8) as usize + PAD_BYTES
+}
+
+/// Appends the area of `values`, each of which fits `width` bits.
+pub(crate) fn pack(out: &mut Vec<u8>, width: u32, values: impl Iterator<Item = u64>) {
+    let (mut pending, mut filled) = (0u128, 0u32);
+    for value in values {
+        debug_assert!(width_of(value) <= width);
+        pending |= u128::from(value) << filled;
+        filled += width;
+        while filled >= 32 {
+            out.extend_from_slice(&(pending as u32).to_le_bytes());
+            pending >>= 32;
+            filled -= 32;
+        }
+    }
+    out.extend_from_slice(&pending.to_le_bytes()[..(filled as usize).div_ceil(8)]);
+    out.extend_from_slice(&[0; PAD_BYTES]);
+}
+
+/// Where a packed area stands in a page; checked against the page's length when made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PackedAt {
+    at: u32,
+    width: u8,
+}
+
+impl PackedAt {
+    /// An area of `count` numbers at byte `at` of a page of `page_bytes`; gives the place behind it too.
+    pub(crate) fn check(at: usize, count: usize, width: u8, page_bytes: usize) -> Result<(Self, usize), DecodeError> {
+        if width > 64 {
+            return Err(DecodeError::new("packed numbers", at, "width above 64 bits"));
+        }
+        let end = at.saturating_add(area_bytes(count, u32::from(width)));
+        if end > page_bytes {
+            return Err(DecodeError::new("packed numbers", at, "area runs past the page"));
+        }
+        Ok((Self { at: at as u32, width }, end))
+    }
+
+    /// The area as a view of the page that it was checked against.
+    #[inline]
+    pub(crate) fn view<'a>(&self, page: &'a [u8]) -> Packed<'a> {
+        Packed::new(&page[self.at as usize..], u32::from(self.width))
+    }
+
+    /// Number `i` of the area.
+    #[inline]
+    pub(crate) fn get(&self, page: &[u8], i: usize) -> u64 {
+        self.view(page).get(i)
+    }
+}
+
+/// Bit-packed numbers of one width, e.g. the dictionary codes of a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Packed<'a> {
+    bytes: &'a [u8],
+    width: u32,
+    mask: u64,
+}
+
+impl<'a> Packed<'a> {
+    fn new(bytes: &'a [u8], width: u32) -> Self {
+        let mask = if width == 0 { 0 } else { u64::MAX >> (64 - width) };
+        Self { bytes, width, mask }
+    }
+
+    /// Number `i`; 0 past the end of the area.
+    #[inline]
+    pub fn get(&self, i: usize) -> u64 {
+        let bit = i as u64 * u64::from(self.width);
+        let (byte, shift) = ((bit >> 3) as usize, (bit & 7) as u32);
+        let Some(low) = self.bytes.get(byte..).and_then(|b| b.first_chunk::<8>()) else { return 0 };
+        let mut value = u64::from_le_bytes(*low) >> shift;
+        if self.width + shift > 64 {
+            let high = self.bytes.get(byte + 8).copied().unwrap_or(0);
+            value |= u64::from(high) << (64 - shift);
+        }
+        value & self.mask
+    }
+
+    /// Bits a number.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_of_any_width_come_back(width in 0u32..=64, raw in prop::collection::vec(any::<u64>(), 0..200)) {
+            let mask = if width == 0 { 0 } else { u64::MAX >> (64 - width) };
+            let values: Vec<u64> = raw.iter().map(|v| v & mask).collect();
+            let mut area = Vec::new();
+            pack(&mut area, width, values.iter().copied());
+            prop_assert_eq!(area.len(), area_bytes(values.len(), width));
+            let (at, end) = PackedAt::check(0, values.len(), width as u8, area.len()).unwrap();
+            prop_assert_eq!(end, area.len());
+            for (i, value) in values.iter().enumerate() {
+                prop_assert_eq!(at.get(&area, i), *value);
+            }
+        }
+    }
+
+    #[test]
+    fn an_area_past_the_page_is_refused() {
+        assert!(PackedAt::check(0, 100, 8, 107).is_err());
+        assert!(PackedAt::check(0, 100, 8, 108).is_ok());
+        assert!(PackedAt::check(0, 1, 65, 1000).is_err());
+        assert!(PackedAt::check(usize::MAX, 1, 1, 1000).is_err());
+    }
+}
