@@ -1,2 +1,5 @@
 //! The `stoa` binary.
+#[allow(dead_code)]
+mod import;
+
 fn main() {}

@@ -1,0 +1,325 @@
+//! The `stoa` field: what an export format has no place for.
+//!
+//! Every exporter writes what its format can carry faithfully, and the remainder as one JSON object in a field of its own
+//! (`stoa-rest` in LDIF, `stoa:rest` in Cognito's CSV, `stoa` in JSON formats). Other products ignore it; the importer
+//! lays it over what it read from the format, so that an export comes back equal. All keys are optional:
+//!
+//! | key | content |
+//! | --- | --- |
+//! | `sub` | UUID |
+//! | `attrs` | attributes by name: string, boolean, integer, array of strings (multi-valued), or `{"json": text}`, `{"bytes": base64}`, `{"time": ms}` |
+//! | `drop` | names of attributes that the format made its writer invent |
+//! | `password` | `{"hash": text}`, `"none"`, `"reset"`, `"locked"` |
+//! | `enabled`, `status`, `temporary`, `created_at`, `updated_at` | as in the record, times in ms |
+//! | `groups` | names |
+//! | `identities` | `[provider, subject]` each |
+//! | `factors` | `{"kind", "id", "label", "blob": base64}` each |
+//!
+//! and for a group `name`, `description`, `precedence`, `role`, `kind`, `attributes` (JSON text), `members` (`{"sub"}`,
+//! `{"username"}` or `{"email"}` each).
+
+use std::{borrow::Cow, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{
+    attrs::{AttrTable, Kind, is_attribute_name},
+    forms,
+    record::{AttrKey, Factor, FactorKind, ImportGroup, ImportPassword, ImportUser, ImportValue, MemberRef, Status},
+};
+
+/// The field's content.
+#[derive(Serialize, Deserialize, Default, Debug)]
+#[serde(default)]
+pub(crate) struct Rest {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sub: Option<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub(crate) attrs: Map<String, Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) drop: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) enabled: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) temporary: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) created_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) updated_at: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) identities: Vec<(String, String)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) factors: Vec<RestFactor>,
+}
+
+/// A further factor in the field.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct RestFactor {
+    kind: String,
+    id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    blob: String,
+}
+
+/// The field's content for a group.
+#[derive(Serialize, Deserialize, Default, Debug)]
+#[serde(default)]
+pub(crate) struct RestGroup {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) precedence: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) attributes: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) members: Vec<Map<String, Value>>,
+}
+
+/// Why the field cannot be laid over a record.
+pub(crate) type Fault = &'static str;
+
+impl Rest {
+    /// Reads the field's text.
+    ///
+    /// # Errors
+    /// If it is not what an export writes.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Fault> {
+        serde_json::from_slice(text).map_err(|_| "the stoa field is not what an export writes")
+    }
+
+    /// The field's text; None if there is nothing to say.
+    pub(crate) fn text(&self) -> Option<String> {
+        let text = serde_json::to_string(self).ok()?;
+        (text != "{}").then_some(text)
+    }
+
+    /// Adds an attribute that the format cannot carry.
+    pub(crate) fn put_attr(&mut self, table: &AttrTable, key: AttrKey, value: &ImportValue<'_>) {
+        self.attrs.insert(table.spec(key).name.to_string(), attr_to_json(value));
+    }
+
+    /// Adds the password, where it is not a hash that the format carries itself.
+    pub(crate) fn put_password(&mut self, password: &ImportPassword<'_>) {
+        self.password = match password {
+            ImportPassword::Hash(hash) => {
+                let mut object = Map::new();
+                object.insert("hash".into(), Value::String(hash.to_string()));
+                Some(Value::Object(object))
+            }
+            ImportPassword::ResetRequired => Some("reset".into()),
+            ImportPassword::Locked => Some("locked".into()),
+            // A store exports no password in the clear, and none that it could not take.
+            ImportPassword::None | ImportPassword::Plain(_) | ImportPassword::Unsupported { .. } => Some("none".into()),
+        };
+    }
+
+    /// Adds linked identities.
+    pub(crate) fn put_identities(&mut self, user: &ImportUser<'_>) {
+        self.identities = user.identities.iter().map(|(p, s)| (p.to_string(), s.to_string())).collect();
+    }
+
+    /// Adds factors.
+    pub(crate) fn put_factors(&mut self, user: &ImportUser<'_>) {
+        self.factors = user
+            .factors
+            .iter()
+            .map(|f| RestFactor {
+                kind: f.kind.as_str().into(),
+                id: f.id.to_string(),
+                label: f.label.as_ref().map(ToString::to_string),
+                blob: forms::to_base64(&f.blob),
+            })
+            .collect();
+    }
+
+    /// Lays the field over a record that was read from the format.
+    ///
+    /// # Errors
+    /// If it names what no pool can have; the record is then not to be taken.
+    pub(crate) fn lay_over(self, user: &mut ImportUser<'_>, table: &Arc<AttrTable>) -> Result<(), Fault> {
+        for name in &self.drop {
+            if let Some(key) = table.key(name) {
+                user.attrs.retain(|(k, _)| *k != key);
+            }
+        }
+        for (name, value) in self.attrs {
+            let (kind, multi, value) = attr_from_json(value)?;
+            if !is_attribute_name(&name) {
+                return Err("the stoa field names an attribute that no pool can have");
+            }
+            let key = table.intern(&name, kind, multi).ok_or("the schema would have more than 512 attributes")?;
+            user.set(key, table.spec(key).fit(value).map_err(|_| "the stoa field has an attribute of another type")?);
+        }
+        if let Some(sub) = self.sub {
+            user.sub = Some(forms::uuid(&sub).ok_or("the stoa field's sub is no UUID")?);
+        }
+        if let Some(password) = self.password {
+            user.password = password_from_json(password)?;
+        }
+        if let Some(status) = self.status {
+            user.status = Some(Status::parse(&status).ok_or("the stoa field's status is unknown")?);
+        }
+        user.enabled = self.enabled.or(user.enabled);
+        user.temporary = self.temporary.unwrap_or(user.temporary);
+        user.created_at_ms = self.created_at.or(user.created_at_ms);
+        user.updated_at_ms = self.updated_at.or(user.updated_at_ms);
+        user.groups.extend(self.groups.into_iter().map(Cow::Owned));
+        user.identities.extend(self.identities.into_iter().map(|(p, s)| (Cow::Owned(p), Cow::Owned(s))));
+        for factor in self.factors {
+            user.factors.push(Factor {
+                kind: FactorKind::parse(&factor.kind).ok_or("the stoa field has a factor of an unknown kind")?,
+                id: Cow::Owned(factor.id),
+                label: factor.label.map(Cow::Owned),
+                blob: Cow::Owned(forms::base64(factor.blob.as_bytes()).ok_or("the stoa field has a damaged factor")?),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl RestGroup {
+    /// Reads the field's text.
+    ///
+    /// # Errors
+    /// If it is not what an export writes.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Fault> {
+        serde_json::from_slice(text).map_err(|_| "the stoa field is not what an export writes")
+    }
+
+    /// The field's text; None if there is nothing to say.
+    pub(crate) fn text(&self) -> Option<String> {
+        let text = serde_json::to_string(self).ok()?;
+        (text != "{}").then_some(text)
+    }
+
+    /// Everything of a group but its name and members.
+    pub(crate) fn of(group: &ImportGroup<'_>) -> Self {
+        let owned = |text: &Option<Cow<'_, str>>| text.as_ref().map(ToString::to_string);
+        Self {
+            name: None,
+            description: owned(&group.description),
+            precedence: group.precedence,
+            role: owned(&group.role),
+            kind: owned(&group.kind),
+            attributes: owned(&group.attributes),
+            members: Vec::new(),
+        }
+    }
+
+    /// Adds a member that the format cannot name.
+    pub(crate) fn put_member(&mut self, member: &MemberRef<'_>) {
+        let (key, value) = match member {
+            MemberRef::Sub(sub) => ("sub", forms::uuid_text(sub)),
+            MemberRef::Username(name) => ("username", name.to_string()),
+            MemberRef::Email(email) => ("email", email.to_string()),
+        };
+        let mut object = Map::new();
+        object.insert(key.into(), Value::String(value));
+        self.members.push(object);
+    }
+
+    /// Lays the field over a group that was read from the format.
+    ///
+    /// # Errors
+    /// If a member is named in no known way.
+    pub(crate) fn lay_over(self, group: &mut ImportGroup<'_>) -> Result<(), Fault> {
+        if let Some(name) = self.name {
+            group.name = Cow::Owned(name);
+        }
+        group.precedence = self.precedence.or(group.precedence);
+        for (new, old) in [
+            (self.description, &mut group.description),
+            (self.role, &mut group.role),
+            (self.kind, &mut group.kind),
+            (self.attributes, &mut group.attributes),
+        ] {
+            if let Some(new) = new {
+                *old = Some(Cow::Owned(new));
+            }
+        }
+        for member in self.members {
+            let Some((key, Value::String(value))) = member.into_iter().next() else {
+                return Err("the stoa field has a damaged member");
+            };
+            group.members.push(match key.as_str() {
+                "sub" => MemberRef::Sub(forms::uuid(&value).ok_or("the stoa field has a damaged member")?),
+                "username" => MemberRef::Username(Cow::Owned(value)),
+                "email" => MemberRef::Email(Cow::Owned(value)),
+                _ => return Err("the stoa field has a damaged member"),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn attr_to_json(value: &ImportValue<'_>) -> Value {
+    let tagged = |tag: &str, value: Value| {
+        let mut object = Map::new();
+        object.insert(tag.into(), value);
+        Value::Object(object)
+    };
+    match value {
+        ImportValue::Str(text) => Value::String(text.to_string()),
+        ImportValue::Bool(b) => Value::Bool(*b),
+        ImportValue::Int(n) => Value::from(*n),
+        ImportValue::Time(ms) => tagged("time", Value::from(*ms)),
+        ImportValue::Json(text) => tagged("json", Value::String(text.to_string())),
+        ImportValue::Bytes(bytes) => tagged("bytes", Value::String(forms::to_base64(bytes))),
+        ImportValue::Multi(values) => Value::Array(values.iter().map(|v| Value::String(v.to_string())).collect()),
+    }
+}
+
+fn attr_from_json(value: Value) -> Result<(Kind, bool, ImportValue<'static>), Fault> {
+    const DAMAGED: Fault = "the stoa field has an attribute of an unknown type";
+    Ok(match value {
+        Value::String(text) => (Kind::Str, false, ImportValue::Str(Cow::Owned(text))),
+        Value::Bool(b) => (Kind::Bool, false, ImportValue::Bool(b)),
+        Value::Number(n) => (Kind::Int, false, ImportValue::Int(n.as_i64().ok_or(DAMAGED)?)),
+        Value::Array(values) => {
+            let texts = values.into_iter().map(|v| match v {
+                Value::String(text) => Ok(Cow::Owned(text)),
+                _ => Err(DAMAGED),
+            });
+            (Kind::Str, true, ImportValue::Multi(texts.collect::<Result<_, _>>()?))
+        }
+        Value::Object(object) => match object.into_iter().next().ok_or(DAMAGED)? {
+            (tag, Value::Number(ms)) if tag == "time" => {
+                (Kind::Time, false, ImportValue::Time(ms.as_i64().ok_or(DAMAGED)?))
+            }
+            (tag, Value::String(text)) if tag == "json" => (Kind::Json, false, ImportValue::Json(Cow::Owned(text))),
+            (tag, Value::String(text)) if tag == "bytes" => {
+                let bytes = forms::base64(text.as_bytes()).ok_or(DAMAGED)?;
+                (Kind::Bytes, false, ImportValue::Bytes(Cow::Owned(bytes)))
+            }
+            _ => return Err(DAMAGED),
+        },
+        Value::Null => return Err(DAMAGED),
+    })
+}
+
+fn password_from_json(value: Value) -> Result<ImportPassword<'static>, Fault> {
+    match value {
+        Value::String(word) if word == "none" => Ok(ImportPassword::None),
+        Value::String(word) if word == "reset" => Ok(ImportPassword::ResetRequired),
+        Value::String(word) if word == "locked" => Ok(ImportPassword::Locked),
+        Value::Object(mut object) => match object.remove("hash") {
+            Some(Value::String(hash)) => Ok(ImportPassword::Hash(Cow::Owned(hash))),
+            _ => Err("the stoa field has a damaged password"),
+        },
+        _ => Err("the stoa field has a damaged password"),
+    }
+}
