@@ -7,6 +7,7 @@
 pub mod column;
 pub mod error;
 pub mod ids;
+pub mod keyfile;
 pub mod manifest;
 pub mod ops;
 pub mod run;
@@ -14,6 +15,7 @@ pub mod sorted;
 pub mod store;
 pub mod wal;
 pub mod wire;
+pub mod wrapped;
 
 pub use error::DecodeError;
 pub use ids::*;
