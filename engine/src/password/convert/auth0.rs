@@ -1,8 +1,8 @@
 //! Auth0: the `custom_password_hash` of a bulk import.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::HashError;
+use super::{ESCAPE, HashError};
 use crate::password::digest::Digest;
 use crate::password::encoding::{base64, base64_url, hex};
 use crate::password::salted::{SaltPosition, TextEncoding, to_hmac, to_modular};
@@ -28,6 +28,7 @@ pub fn auth0_custom(object: &Value) -> Result<String, HashError> {
             }
             if value.starts_with('$') { Ok(value.to_owned()) } else { Err(SHAPE) }
         }
+        ESCAPE => Ok(value.to_owned()),
         "ldap" => {
             if value.starts_with('{') {
                 Ok(value.to_owned())
@@ -61,6 +62,21 @@ pub fn auth0_custom(object: &Value) -> Result<String, HashError> {
             Ok(to_modular(digest, position, 1, encoding_of(object)?, &salt, &decode(hash, "hex")?))
         }
     }
+}
+
+/// The `custom_password_hash` of a stored text, for an export: [`auth0_custom`] makes the same text of it again. What
+/// Auth0 has no algorithm for goes out as algorithm `stoa`, which only this store reads.
+#[must_use]
+pub fn to_auth0_custom(stored: &str) -> Value {
+    let algorithm = match stored.split('$').nth(1) {
+        _ if stored.starts_with('{') => "ldap",
+        Some("argon2id" | "argon2i" | "argon2d") if stored.starts_with('$') => "argon2",
+        Some("2a" | "2b" | "2x" | "2y") if stored.starts_with('$') => "bcrypt",
+        // Auth0 knows the PHC form only.
+        Some(name) if name.starts_with("pbkdf2-") && stored.contains("$i=") => "pbkdf2",
+        _ => ESCAPE,
+    };
+    json!({"algorithm": algorithm, "hash": {"value": stored, "encoding": "utf8"}})
 }
 
 fn digest_named(name: &str) -> Result<Digest, HashError> {

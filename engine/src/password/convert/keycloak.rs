@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::HashError;
+use super::{ESCAPE, HashError};
 use crate::password::digest::Digest;
 use crate::password::encoding::{base64, decimal, to_base64, to_base64_padded};
 use crate::password::{Caps, Kind, parse, pbkdf2};
@@ -28,6 +28,9 @@ pub struct KeycloakHash {
 /// # Errors
 /// `UnknownScheme` for another algorithm; `Malformed` for parts that do not follow it.
 pub fn keycloak(parts: &KeycloakHash) -> Result<String, HashError> {
+    if let Some(stored) = parts.additional[ESCAPE][0].as_str() {
+        return Ok(stored.to_owned());
+    }
     let salt = base64(&parts.salt, "keycloak salt")?;
     let value = base64(&parts.value, "keycloak value")?;
     let pbkdf2 = |digest| Ok(pbkdf2::to_phc(digest, parts.iterations, &salt, &value));
@@ -58,10 +61,29 @@ pub fn from_keycloak(credential_data: &str, secret_data: &str) -> Result<String,
     })
 }
 
-/// The parts that [`keycloak`] would turn into this text, for an export; nothing for a scheme that Keycloak has not.
+/// The parts of a stored text, for an export: [`keycloak`] makes the same text of them again.
+///
+/// PBKDF2 with SHA-1, SHA-256 or SHA-512 and Argon2 become what Keycloak itself can check. Where its parts would give
+/// another text than the stored one, or it has no such scheme (then the algorithm is `stoa`), the text stands beside
+/// them as the additional parameter `stoa`, which Keycloak keeps and does not read.
 #[must_use]
-pub fn to_keycloak(stored: &str, caps: &Caps) -> Option<KeycloakHash> {
-    match parse(stored, caps).ok()?.0 {
+pub fn to_keycloak(stored: &str, caps: &Caps) -> KeycloakHash {
+    let native = parse(stored, caps).ok().and_then(|hash| native_parts(&hash.0));
+    let mut parts = native.unwrap_or_else(|| KeycloakHash {
+        algorithm: ESCAPE.to_owned(),
+        iterations: 0,
+        salt: String::new(),
+        value: String::new(),
+        additional: json!({}),
+    });
+    if keycloak(&parts).as_deref() != Ok(stored) {
+        parts.additional[ESCAPE] = json!([stored]);
+    }
+    parts
+}
+
+fn native_parts(kind: &Kind) -> Option<KeycloakHash> {
+    match kind {
         Kind::Pbkdf2(hash) => {
             let (digest, iterations, salt, value) = hash.parts();
             let algorithm = match digest {

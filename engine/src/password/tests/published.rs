@@ -11,25 +11,30 @@ use super::super::*;
 /// with SHA3-224, which Ory Kratos calls sha224.
 const UNSUPPORTED: [&str; 3] = ["nthash", "ldap_plaintext", "pbkdf2-sha224"];
 
-/// `hash_vectors.jsonl` under `STOA_SHARED_DATA`, or beside the repository or one of its worktrees.
-fn collection() -> Option<PathBuf> {
+/// A file of the shared data, looked for under `STOA_SHARED_DATA` and beside the repository or one of its worktrees.
+fn shared(name: &str) -> Option<String> {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let beside = ["../../shared/data", "../../../shared/data"].map(|path| manifest.join(path));
-    std::env::var_os("STOA_SHARED_DATA")
-        .map(PathBuf::from)
-        .into_iter()
-        .chain(beside)
-        .map(|data| data.join("hashes/hash_vectors.jsonl"))
-        .find(|path| path.exists())
+    let mut places = std::env::var_os("STOA_SHARED_DATA").map(PathBuf::from).into_iter().chain(beside);
+    let found = places.find_map(|data| std::fs::read_to_string(data.join(name)).ok());
+    if found.is_none() {
+        eprintln!("skipped: no {name}; set STOA_SHARED_DATA to the shared data directory");
+    }
+    found
 }
 
 fn records() -> Vec<Value> {
-    let Some(path) = collection() else {
-        eprintln!("skipped: no hash_vectors.jsonl; set STOA_SHARED_DATA to the shared data directory");
-        return Vec::new();
-    };
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = shared("hashes/hash_vectors.jsonl").unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A shared JSON file; an empty list where it is missing.
+fn json(name: &str) -> Value {
+    shared(name).map_or_else(|| Value::Array(Vec::new()), |text| serde_json::from_str(&text).unwrap())
+}
+
+fn check(stored: &str, secret: &str) -> Result<bool, HashError> {
+    parse(stored, &Caps::default())?.verify(secret.as_bytes(), &mut Arena::new())
 }
 
 fn text<'a>(record: &'a Value, name: &str) -> &'a str {
@@ -89,4 +94,63 @@ fn the_default_caps_refuse_the_costliest_records_only() {
         let refused = matches!(parse(&stored, &Caps::default()), Err(HashError::TooCostly(_)));
         assert_eq!(refused, costly, "line {}", at + 1);
     }
+}
+
+#[test]
+fn auth0s_own_examples_convert() {
+    for user in json("auth0/auth0-docs-custom-password-hash-examples.json").as_array().unwrap() {
+        let object = &user["custom_password_hash"];
+        let stored = convert::auth0_custom(object).unwrap();
+        parse(&stored, &Caps::default()).unwrap_or_else(|error| panic!("{}: {error}", object["algorithm"]));
+    }
+}
+
+#[test]
+fn fusionauths_own_examples_convert() {
+    let mut converted = 0;
+    let lists = [
+        json("fusionauth/akamai_exampleData_2_faImport_faUsers.json"),
+        json("fusionauth/generic_exampleData_faUsers.json"),
+        json("fusionauth/passportjs_examplesData_faUsers.json"),
+        json("fusionauth/rails_export-scripts_built-in-auth_users_export.json")["users"].take(),
+        json("fusionauth/rails_export-scripts_devise_users_export.json")["users"].take(),
+    ];
+    for user in lists.iter().filter_map(Value::as_array).flatten().filter(|user| user["salt"].is_string()) {
+        let factor = user["factor"].as_u64().or_else(|| user["factor"].as_str()?.parse().ok()).unwrap();
+        let parts = (text(user, "encryptionScheme"), u32::try_from(factor).unwrap());
+        let stored = convert::fusionauth(parts.0, parts.1, text(user, "salt"), text(user, "password"));
+        if text(user, "salt").is_empty() {
+            // Users who signed in elsewhere only: their password is a placeholder.
+            assert_eq!(stored, Err(HashError::Malformed("bcrypt salt length")));
+            continue;
+        }
+        parse(&stored.unwrap(), &Caps::default()).unwrap();
+        converted += 1;
+    }
+    assert!(converted == 0 || converted >= 8, "{converted}");
+}
+
+#[test]
+fn keycloaks_exported_credential_takes_its_password() {
+    let users = json("keycloak/oauth2-proxy-users-0.json");
+    let credentials = users["users"].as_array().into_iter().flatten().filter_map(|user| user["credentials"].get(0));
+    for credential in credentials.filter(|credential| credential["type"] == "password") {
+        let stored =
+            convert::from_keycloak(text(credential, "credentialData"), text(credential, "secretData")).unwrap();
+        assert_eq!(check(&stored, "password"), Ok(true));
+    }
+}
+
+#[test]
+fn cognitos_fixture_is_taken_and_refused_row_by_row() {
+    let Some(file) = shared("cognito/import_bcrypt.csv") else { return };
+    let mut taken = Vec::new();
+    for line in file.lines().skip(1) {
+        let (name, hash) = (line.split(',').next().unwrap(), line.rsplit(',').next().unwrap());
+        taken.push((name, parse(hash, &Caps::default()).map(|hash| hash.scheme())));
+    }
+    assert_eq!(taken[0], ("hello", Ok("bcrypt")));
+    assert_eq!(check(file.lines().nth(1).unwrap().rsplit(',').next().unwrap(), "hello"), Ok(true));
+    assert_eq!(taken[2], ("cost15", Err(HashError::TooCostly("bcrypt cost"))));
+    assert_eq!(taken[4], ("truncated", Err(HashError::Malformed("bcrypt length"))));
 }
