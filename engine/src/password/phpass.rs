@@ -51,9 +51,8 @@ impl Phpass {
     }
 
     pub(super) fn verify(&self, secret: &[u8]) -> bool {
-        let mut message = Zeroizing::new([self.salt.as_bytes(), secret].concat());
-        let mut state = self.digest.hash(&message);
-        *message = [state.as_slice(), secret].concat();
+        let mut state = self.digest.hash(&Zeroizing::new([self.salt.as_bytes(), secret].concat()));
+        let mut message = Zeroizing::new([state.as_slice(), secret].concat());
         for _ in 0..1u32 << self.log2 {
             message[..state.len()].copy_from_slice(&state);
             state = self.digest.hash(&message);
