@@ -35,7 +35,7 @@ impl fmt::Debug for DigestKey {
 }
 
 /// Facts up to this many bytes are hashed from one buffer on the stack: one call, which is what is fast.
-const SHORT_FACT_BYTES: usize = 512;
+const SHORT_FACT_BYTES: usize = 256;
 
 /// Bytes of a fact that are neither attribute name nor value: three lengths and the sub.
 const FRAME_BYTES: usize = 3 * 4 + 36;
@@ -53,9 +53,7 @@ pub fn fact(key: &DigestKey, sub_text: &[u8; 36], attr: &str, value: &[u8]) -> u
         buffer[at + 4..at + 4 + part.len()].copy_from_slice(part);
         at += 4 + part.len();
     }
-    let digest = low_half(&blake3::keyed_hash(&key.0, &buffer[..total]));
-    buffer[..total].zeroize();
-    digest
+    low_half(&blake3::keyed_hash(&key.0, &buffer[..total]))
 }
 
 fn long_fact(key: &DigestKey, sub_text: &[u8; 36], attr: &str, value: &[u8]) -> u128 {
@@ -114,7 +112,7 @@ mod tests {
 
     #[test]
     fn short_and_long_facts_agree_with_the_definition() {
-        for length in [0, 1, 100, 455, 456, 457, 458, 459, 460, 5000] {
+        for length in [0, 1, 100, 202, 203, 204, 205, 5000] {
             let value = vec![0xa5; length];
             assert_eq!(fact(&key(), SUB, "email", &value), by_definition("email", &value), "{length}");
         }

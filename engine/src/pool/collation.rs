@@ -12,9 +12,11 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::sync::LazyLock;
 
 use caseless::Caseless;
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::canonical_combining_class;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// The version of the rules and tables below: case folding of Unicode 16, normalisation of Unicode 18,
 /// UTS #46 as in `idna` 1.1.
@@ -79,7 +81,24 @@ pub(crate) fn fold(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return lower_ascii(text);
     }
-    fold_latin(text).map_or_else(|| Cow::Owned(fold_any(text)), Cow::Owned)
+    let mut out = String::with_capacity(text.len() + 8);
+    if fold_simple(text, |c| out.push(c)) { Cow::Owned(out) } else { Cow::Owned(fold_any(text)) }
+}
+
+/// Longest text, in bytes, that [`with_folded`] folds without allocating.
+const SHORT_TEXT_BYTES: usize = 96;
+
+/// Hands the folded text to `look`; for short texts of ordinary letters nothing is allocated.
+pub(crate) fn with_folded<T>(text: &str, look: impl FnOnce(&[u8]) -> T) -> T {
+    if text.len() <= SHORT_TEXT_BYTES {
+        // A simple character's folding has at most 3 bytes where the character itself has 2 or more, `ss` 2.
+        let mut buffer = [0u8; SHORT_TEXT_BYTES * 3 / 2];
+        let mut end = 0;
+        if fold_simple(text, |c| end += c.encode_utf8(&mut buffer[end..]).len()) {
+            return look(&buffer[..end]);
+        }
+    }
+    look(fold(text).as_bytes())
 }
 
 fn lower_ascii(text: &str) -> Cow<'_, str> {
@@ -90,21 +109,46 @@ fn lower_ascii(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The short way for Western European text: ASCII and the letters U+00C0 to U+00FF, whose folding is one
-/// subtraction and which are composed already. `None` as soon as anything else stands in the text.
-fn fold_latin(text: &str) -> Option<String> {
-    let mut out = String::with_capacity(text.len());
+/// The short way, for text of simple characters only: folds one after the other. Answers false, having put
+/// out some, as soon as it meets another one.
+fn fold_simple(text: &str, mut put: impl FnMut(char)) -> bool {
     for c in text.chars() {
-        out.push(match c {
-            '\0'..='\x7f' => c.to_ascii_lowercase(),
-            // ß folds to ss; × and ÷ are no letters, and × is where the gap would be.
-            'à'..='ÿ' => c,
-            'À'..='Ö' | 'Ø'..='Þ' => char::from_u32(c as u32 + 0x20)?,
-            _ => return None,
-        });
+        match c {
+            '\0'..='\x7f' => put(c.to_ascii_lowercase()),
+            'ß' => {
+                put('s');
+                put('s');
+            }
+            // Ideographs and Hangul syllables are what they are.
+            '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}' => put(c),
+            _ => match SIMPLE.get(c as usize).copied().and_then(|folded| char::from_u32(folded.into())) {
+                Some(folded) if folded != '\0' => put(folded),
+                _ => return false,
+            },
+        }
     }
-    Some(out)
+    true
 }
+
+/// Where [`SIMPLE`] ends: Latin, Greek, Cyrillic, Semitic and Indic scripts and kana are below.
+const SIMPLE_END: usize = 0x3100;
+
+/// What simple characters fold to, 0 for all others. A character is simple if it folds to a single one that is
+/// no mark and composes with none before it (NFC_Quick_Check=Yes, combining class 0): in a text of such
+/// characters nothing composes and nothing moves, so folding each is folding all.
+static SIMPLE: LazyLock<Box<[u16]>> = LazyLock::new(|| {
+    let folding = |code: usize| {
+        let c = u32::try_from(code).ok().and_then(char::from_u32)?;
+        let key = fold_any(c.encode_utf8(&mut [0; 4]));
+        let mut folded = key.chars();
+        let (first, None) = (folded.next()?, folded.next()) else {
+            return None;
+        };
+        let inert = canonical_combining_class(first) == 0 && is_nfc_quick([first].into_iter()) == IsNormalized::Yes;
+        inert.then_some(first as u32).and_then(|folded| u16::try_from(folded).ok())
+    };
+    (0..SIMPLE_END).map(|code| folding(code).unwrap_or(0)).collect()
+});
 
 /// The long way: fold and normalise, and once more, because composing can make what folds again (§3.13, D147).
 fn fold_any(text: &str) -> String {
@@ -257,13 +301,29 @@ mod tests {
         );
     }
 
+    fn check_short_way(text: &str) {
+        let mut short = String::new();
+        if fold_simple(text, |c| short.push(c)) {
+            assert_eq!(short, fold_any(text), "{text:?}");
+        }
+        assert_eq!(with_folded(text, <[u8]>::to_vec), fold_any(text).into_bytes(), "{text:?}");
+    }
+
     #[test]
     fn the_short_way_agrees_with_the_long_way() {
-        for c in '\0'..='\u{24f}' {
-            let text = format!("Ab{c}Z");
-            if let Some(short) = fold_latin(&text) {
-                assert_eq!(short, fold_any(&text), "{c:?}");
+        // Vowels, consonants, marks and jamo, with which others compose.
+        let neighbours = ['e', 'K', '\u{301}', '\u{345}', '\u{3099}', '\u{1161}', '\u{11a8}', '\u{9be}'];
+        for c in ('\0'..'\u{3100}').chain(['\u{4e00}', '\u{9fff}', '\u{ac00}', '\u{d7a3}', '\u{f900}', '😀']) {
+            check_short_way(&format!("{c}A"));
+            for neighbour in neighbours {
+                check_short_way(&format!("{neighbour}{c}{neighbour}"));
             }
+        }
+        for text in ["Łukasz Wójcik", "Nguyễn", "山田太郎", "Иванов", "Weiß", "ⱥȺ", &"Ⱥ".repeat(48), &"ö".repeat(49)]
+        {
+            let mut short = String::new();
+            assert!(fold_simple(text, |c| short.push(c)), "{text}");
+            check_short_way(text);
         }
     }
 
@@ -272,6 +332,11 @@ mod tests {
         fn folding_twice_changes_nothing(text in "\\PC{0,12}") {
             let key = fold(&text).into_owned();
             prop_assert_eq!(fold(&key), key.as_str());
+        }
+
+        #[test]
+        fn both_ways_agree(text in "[\\PC&&[^\u{10000}-\u{10ffff}]]{0,12}") {
+            check_short_way(&text);
         }
 
         #[test]

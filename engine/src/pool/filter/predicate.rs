@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use crate::pool::collation::{Collation, fold};
+use crate::pool::collation::{Collation, fold, with_folded};
 use crate::pool::value::CellValue;
 
 /// A condition on one value.
@@ -121,7 +121,7 @@ impl IntTest {
     /// Whether `value` passes.
     #[inline]
     pub fn test(&self, value: i64) -> bool {
-        (self.min <= value && value <= self.max) != self.outside
+        (self.min..=self.max).contains(&value) != self.outside
     }
 }
 
@@ -221,12 +221,18 @@ impl TextTest {
         std::str::from_utf8(raw).map_or(self.op == TextOp::Order(Order::Ne), |text| self.test_collated(text))
     }
 
-    #[cold]
+    /// The long way, for text that is not ASCII.
     fn test_collated(&self, text: &str) -> bool {
+        let folded_holds = |literal: &str| with_folded(text, |folded| holds(self.op, folded, literal.as_bytes()));
+        match (self.collation, self.op) {
+            (Collation::Email, TextOp::Order(_)) => self.key_holds(text),
+            (Collation::Email, _) => folded_holds(self.folded()) || self.key_holds(text),
+            _ => folded_holds(&self.key),
+        }
+    }
+
+    fn key_holds(&self, text: &str) -> bool {
         holds(self.op, self.collation.key(text).as_bytes(), self.key.as_bytes())
-            || (self.collation == Collation::Email && !matches!(self.op, TextOp::Order(_)) && {
-                holds(self.op, fold(text).as_bytes(), self.folded().as_bytes())
-            })
     }
 
     fn patterns(&self) -> impl Iterator<Item = &[u8]> {

@@ -133,10 +133,10 @@ impl Attribute {
                 .filter_map(|element| if let Value::Str(text) = element { Some(&**text) } else { None })
         };
         if self.alias != Alias::None {
-            if texts().any(|text| self.collation.key(text).is_empty()) {
+            if texts().any(|text| text.is_empty() || (!text.is_ascii() && self.key(text).is_empty())) {
                 return Err(ValueFault::EmptyAlias);
             }
-            if self.multi && has_equals(texts().map(|text| self.collation.key(text))) {
+            if self.multi && has_equals(texts().map(|text| self.key(text))) {
                 return Err(ValueFault::SameAlias);
             }
         }
