@@ -15,8 +15,8 @@ pub(super) fn seal(key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], text: &mut [u8])
     tag
 }
 
-/// Decrypts `sealed` into `out`, of the same length; `false` if the tag does not fit.
-pub(super) fn open(key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], sealed: &[u8], tag: &[u8; 16], out: &mut [u8]) -> bool {
+/// Decrypts in place; `false` if the tag does not fit, and then what `text` holds means nothing.
+pub(super) fn open(key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], tag: &[u8; 16], text: &mut [u8]) -> bool {
     let nonce = Nonce::assume_unique_for_key(*nonce);
-    schedule(key).open_separate_gather(nonce, Aad::from(ad), sealed, tag, out).is_ok()
+    schedule(key).open_in_place_separate_tag(nonce, Aad::from(ad), tag, text).is_ok()
 }

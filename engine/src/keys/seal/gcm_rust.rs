@@ -9,8 +9,7 @@ pub(super) fn seal(key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], text: &mut [u8])
     sealed.expect("a text below 4 GiB can be sealed").into()
 }
 
-/// Decrypts `sealed` into `out`, of the same length; `false` if the tag does not fit.
-pub(super) fn open(key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], sealed: &[u8], tag: &[u8; 16], out: &mut [u8]) -> bool {
-    out.copy_from_slice(sealed);
-    Aes256Gcm::new(key.into()).decrypt_inout_detached(nonce.into(), ad, out.into(), tag.into()).is_ok()
+/// Decrypts in place; `false` if the tag does not fit, and then what `text` holds means nothing.
+pub(super) fn open(key: &[u8; 32], nonce: &[u8; 12], ad: &[u8], tag: &[u8; 16], text: &mut [u8]) -> bool {
+    Aes256Gcm::new(key.into()).decrypt_inout_detached(nonce.into(), ad, text.into(), tag.into()).is_ok()
 }

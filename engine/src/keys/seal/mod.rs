@@ -107,8 +107,8 @@ impl SealKey {
         let (text, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(OpenError::TooShort)?;
         let (key, nonce) = self.subkey(nonce);
         let start = out.len();
-        out.resize(start + text.len(), 0);
-        if gcm::open(&key, &nonce, ad, text, tag, &mut out[start..]) {
+        out.extend_from_slice(text);
+        if gcm::open(&key, &nonce, ad, tag, &mut out[start..]) {
             Ok(())
         } else {
             out[start..].zeroize();

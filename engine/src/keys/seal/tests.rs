@@ -95,15 +95,12 @@ proptest! {
         let tag = gcm_aws::seal(&key, &nonce, &ad, &mut one);
         prop_assert_eq!(tag, gcm_rust::seal(&key, &nonce, &ad, &mut two));
         prop_assert_eq!(&one, &two);
-        let mut out = vec![0; plain.len()];
-        prop_assert!(gcm_rust::open(&key, &nonce, &ad, &one, &tag, &mut out));
-        prop_assert_eq!(&out, &plain);
-        out.fill(0);
-        prop_assert!(gcm_aws::open(&key, &nonce, &ad, &one, &tag, &mut out));
-        prop_assert_eq!(&out, &plain);
         let wrong = tag.map(|byte| byte ^ 1);
-        prop_assert!(!gcm_rust::open(&key, &nonce, &ad, &one, &wrong, &mut out));
-        prop_assert!(!gcm_aws::open(&key, &nonce, &ad, &one, &wrong, &mut out));
+        prop_assert!(!gcm_rust::open(&key, &nonce, &ad, &wrong, &mut one.clone()));
+        prop_assert!(!gcm_aws::open(&key, &nonce, &ad, &wrong, &mut one.clone()));
+        prop_assert!(gcm_rust::open(&key, &nonce, &ad, &tag, &mut one));
+        prop_assert!(gcm_aws::open(&key, &nonce, &ad, &tag, &mut two));
+        prop_assert!(one == plain && two == plain);
     }
 
     #[test]
