@@ -31,6 +31,8 @@ pub enum Call {
     Lock,
     /// Drawing random bytes.
     Random,
+    /// For faults: any call that counts as a step, see [`SimDisk::step_count`](super::SimDisk::step_count).
+    AnyStep,
 }
 
 impl Call {
@@ -102,7 +104,8 @@ impl Fault {
 
     /// Counts a call; answers how it fails, if it does.
     pub(super) fn meet(&mut self, call: Call, path: &str) -> Option<Failure> {
-        if call != self.call || self.path_part.as_ref().is_some_and(|part| !path.contains(part.as_str())) {
+        let is_meant = call == self.call || self.call == Call::AnyStep && call.is_step();
+        if !is_meant || self.path_part.as_ref().is_some_and(|part| !path.contains(part.as_str())) {
             return None;
         }
         self.seen += 1;

@@ -24,19 +24,22 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! To try every crash of a workload: run it once and read [`SimDisk::step_count`]; then, for each `n` below
-//! that, run it on a new disk of the same seed with [`SimDisk::stop_after`]`(n)`, and reopen what
+//! [`CrashPlan`] tries every crash of a workload. By hand: run it once and read [`SimDisk::step_count`]; then, for
+//! each `n` below that, run it on a new disk of the same seed with [`SimDisk::stop_after`]`(n)`, and reopen what
 //! [`SimDisk::crash`] leaves, for as many ways of crashing as time allows.
 //!
 //! A path is the names between its slashes; `/a`, `a` and `./a` are the same.
 
 mod content;
 mod crash;
+mod every_crash;
 mod fault;
 mod files;
 mod random;
 mod tree;
 
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +49,7 @@ use std::path::{Component, Path};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use crash::{Crash, Keep, Tear};
+pub use every_crash::CrashPlan;
 pub use fault::{Call, Failure, Fault};
 
 use crate::io::Io;
