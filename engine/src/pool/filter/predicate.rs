@@ -76,6 +76,16 @@ impl Predicate {
         }
     }
 
+    /// Whether any integer from `min` to `max` can pass: for pages whose zone map says no more.
+    pub fn may_pass(&self, min: i64, max: i64) -> bool {
+        match self {
+            Self::Int(test) if test.outside => min < test.min || max > test.max,
+            Self::Int(test) => min <= test.max && max >= test.min,
+            Self::Present => true,
+            Self::Text(_) | Self::Bytes(_) => false,
+        }
+    }
+
     /// Whether a cell of bytes passes.
     #[inline]
     pub fn test_bytes(&self, raw: &[u8]) -> bool {

@@ -14,15 +14,17 @@ use stoa_format::AttrId;
 use thiserror::Error;
 
 use super::collation::{COLLATION_VERSION, Collation};
-use super::names::{AttrName, InvalidName, is_e164};
+use super::names::{AttrName, is_e164};
 use super::value::{AttrType, CellValue, Input, Value, ValueFault};
 
 mod alter;
+mod error;
 mod standard;
 mod stored;
 
 pub use alter::{AttrPatch, SchemaChange, SchemaPatch};
-pub use standard::standard_id;
+pub use error::{AttributeFault, InvalidSchema};
+pub use standard::{EMAIL, EMAIL_VERIFIED, PHONE_NUMBER, PHONE_NUMBER_VERIFIED, USERNAME, standard_id};
 
 /// The most attributes that a pool may have, standard ones included.
 pub const ATTRIBUTE_MAX_COUNT: usize = 512;
@@ -102,18 +104,43 @@ impl Attribute {
     /// attribute (`phone_number` is E.164).
     pub fn parse(&self, input: &Input) -> Result<Value, InvalidValue> {
         Value::parse(self.ty, self.multi, input, self.max_bytes())
-            .and_then(|value| self.check(&value).map(|()| value))
-            .map_err(|fault| InvalidValue { attr: self.name.shared(), fault })
+            .and_then(|value| self.checked(value))
+            .map_err(|fault| self.invalid(fault))
     }
 
-    /// Reads one element of a multi-valued attribute (USER.ADD, USER.REMOVE), or the value of any other.
+    /// Reads a value of an attribute of one value as it travels, without a copy on the way.
     ///
     /// # Errors
     /// As [`Attribute::parse`].
-    pub fn parse_element(&self, input: &Input) -> Result<Value, InvalidValue> {
-        Value::parse(self.ty, false, input, self.max_bytes())
-            .and_then(|value| self.check(&value).map(|()| value))
-            .map_err(|fault| InvalidValue { attr: self.name.shared(), fault })
+    pub fn parse_wire(&self, raw: &[u8]) -> Result<Value, InvalidValue> {
+        Value::from_wire(self.ty, raw, self.max_bytes())
+            .and_then(|value| self.checked(value))
+            .map_err(|fault| self.invalid(fault))
+    }
+
+    /// Reads what USER.ADD and USER.REMOVE name: one value, or a JSON array of several.
+    ///
+    /// A raw value that is a JSON array of strings means its elements, anything else is one value as it stands.
+    ///
+    /// # Errors
+    /// As [`Attribute::parse`].
+    pub fn parse_elements(&self, input: &Input) -> Result<Vec<Value>, InvalidValue> {
+        let several = match input {
+            Input::Json(json) => json.is_array(),
+            Input::Raw(raw) => raw.starts_with(b"[") && serde_json::from_slice::<Vec<String>>(raw).is_ok(),
+        };
+        Value::parse(self.ty, several, input, self.max_bytes())
+            .and_then(|value| self.checked(value))
+            .map(|value| value.elements().to_vec())
+            .map_err(|fault| self.invalid(fault))
+    }
+
+    fn checked(&self, value: Value) -> Result<Value, ValueFault> {
+        self.check(&value).map(|()| value)
+    }
+
+    fn invalid(&self, fault: ValueFault) -> InvalidValue {
+        InvalidValue { attr: self.name.shared(), fault }
     }
 
     /// The longest value in bytes.
@@ -173,90 +200,6 @@ fn has_equals<'a>(keys: impl Iterator<Item = Cow<'a, str>>) -> bool {
     let mut keys: Vec<_> = keys.collect();
     keys.sort_unstable();
     keys.windows(2).any(|pair| pair[0] == pair[1])
-}
-
-/// Why a schema, or a change of one, is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum InvalidSchema {
-    /// The text is not JSON, or a key stands twice.
-    #[error("the schema is not JSON, or names something twice")]
-    NotJson,
-    /// The JSON has another shape.
-    #[error("the schema must be {{\"attributes\": {{name: {{…}}}}}}")]
-    Shape,
-    /// A name is no attribute's name.
-    #[error(transparent)]
-    Name(#[from] InvalidName),
-    /// More attributes than a pool may have.
-    #[error("a pool has at most {ATTRIBUTE_MAX_COUNT} attributes, the standard ones included")]
-    TooManyAttributes,
-    /// One attribute's rules are refused.
-    #[error("{attr}: {fault}")]
-    Attribute {
-        /// The attribute's name.
-        attr: Arc<str>,
-        /// What is wrong with it.
-        fault: AttributeFault,
-    },
-}
-
-/// What is wrong with one attribute's rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum AttributeFault {
-    /// Not an object.
-    #[error("its rules must be a JSON object")]
-    NotObject,
-    /// A rule that does not exist.
-    #[error("has an unknown rule; there are type, max_len, required, mutable, multi, alias, searchable, collation")]
-    UnknownRule,
-    /// A new attribute without type.
-    #[error("is new and needs a type")]
-    NoType,
-    /// A type that does not exist.
-    #[error("type must be string, integer, boolean, timestamp, json or bytes")]
-    Type,
-    /// Another type than it has.
-    #[error("its type cannot change: add an attribute under another name")]
-    TypeChange,
-    /// Another `multi` than it has.
-    #[error("multi cannot change: add an attribute under another name")]
-    MultiChange,
-    /// `max_len` out of range.
-    #[error("max_len must be an integer from 1 to {max_bytes}")]
-    MaxLen {
-        /// The limit of its type.
-        max_bytes: usize,
-    },
-    /// `max_len` where there is no length.
-    #[error("max_len is for string, json and bytes only")]
-    MaxLenOfFixed,
-    /// Not a boolean.
-    #[error("required, mutable, multi and searchable must be true or false")]
-    NotBoolean,
-    /// An alias kind that does not exist.
-    #[error("alias must be none, unique or verified")]
-    Alias,
-    /// An alias that is no string.
-    #[error("only a string can be an alias")]
-    AliasType,
-    /// A verified alias of several values.
-    #[error("a multi-valued alias can only be unique, not verified")]
-    VerifiedMulti,
-    /// A verified alias without its flag.
-    #[error("a verified alias needs a boolean attribute of its name with _verified: add it in the same request")]
-    NoVerifiedFlag,
-    /// A collation that does not exist.
-    #[error("collation must be exact, casefold or email")]
-    Collation,
-    /// A collation on something else than text.
-    #[error("only a string can have a collation other than exact")]
-    CollationType,
-    /// A value-order index over values without order.
-    #[error("json and bytes cannot be searchable")]
-    SearchableType,
-    /// Several JSON values.
-    #[error("a json attribute cannot be multi-valued: it can hold an array itself")]
-    MultiJson,
 }
 
 /// A pool's attributes.

@@ -13,8 +13,16 @@ use crate::pool::collation::{COLLATION_VERSION, Collation};
 use crate::pool::names::AttrName;
 use crate::pool::value::AttrType;
 
+/// The id of `username`.
+pub const USERNAME: AttrId = id_at(0);
+/// The id of `email`.
+pub const EMAIL: AttrId = id_at(1);
+/// The id of `email_verified`.
+pub const EMAIL_VERIFIED: AttrId = id_at(2);
 /// The id of `phone_number`, whose values are E.164.
-pub(super) const PHONE_NUMBER: AttrId = AttrId(AttrId::FIRST_USER.0 + 3);
+pub const PHONE_NUMBER: AttrId = id_at(3);
+/// The id of `phone_number_verified`.
+pub const PHONE_NUMBER_VERIFIED: AttrId = id_at(4);
 
 /// Name, type, alias kind and collation, in order of id. Only ever appended to.
 const STANDARD: &[(&str, AttrType, Alias, Collation)] = &[
@@ -43,7 +51,7 @@ pub fn standard_id(name: &str) -> Option<AttrId> {
     STANDARD.iter().position(|standard| standard.0 == name).map(id_at)
 }
 
-fn id_at(position: usize) -> AttrId {
+const fn id_at(position: usize) -> AttrId {
     AttrId(AttrId::FIRST_USER.0 + position as u16)
 }
 

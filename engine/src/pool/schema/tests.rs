@@ -37,7 +37,16 @@ fn the_standard_attributes() {
     assert_eq!(alias("username"), (Alias::Unique, Collation::CaseFold));
     assert_eq!(alias("email"), (Alias::Unique, Collation::Email));
     assert_eq!(alias("phone_number"), (Alias::Unique, Collation::Exact));
-    assert_eq!(schema.by_name("phone_number").unwrap().id, standard::PHONE_NUMBER);
+    for (name, id) in [
+        ("username", USERNAME),
+        ("email", EMAIL),
+        ("email_verified", EMAIL_VERIFIED),
+        ("phone_number", PHONE_NUMBER),
+        ("phone_number_verified", PHONE_NUMBER_VERIFIED),
+    ] {
+        assert_eq!(standard_id(name), Some(id));
+    }
+    assert_eq!(standard_id("custom:plan"), None);
     assert_eq!(schema.by_name("custom:plan"), None);
     assert_eq!(schema.by_id(AttrId::SUB), None);
     assert_eq!(schema.by_id(AttrId(500)), None);
@@ -183,8 +192,19 @@ fn values_are_checked_beyond_their_type() {
     assert_eq!(parse("custom:ids", r#"["a","A"]"#), Err(ValueFault::SameAlias));
     assert_eq!(parse("custom:ids", r#"["a",""]"#), Err(ValueFault::EmptyAlias));
     let ids = schema.by_name("custom:ids").unwrap();
-    assert_eq!(ids.parse_element(&raw("a")).unwrap(), Value::Str("a".into()));
-    assert_eq!(ids.parse_element(&raw("")).unwrap_err().fault, ValueFault::EmptyAlias);
+    let elements = |text: &str| ids.parse_elements(&raw(text)).map_err(|error| error.fault);
+    let strings = |texts: &[&str]| Ok(texts.iter().map(|&text| Value::Str(text.into())).collect());
+    assert_eq!(elements("a"), strings(&["a"]));
+    assert_eq!(elements(r#"["b", "a"]"#), strings(&["a", "b"]));
+    assert_eq!(elements("[b]"), strings(&["[b]"]), "not JSON: one value");
+    assert_eq!(elements("[1]"), strings(&["[1]"]), "not strings: one value");
+    assert_eq!(elements(""), Err(ValueFault::EmptyAlias));
+    assert_eq!(elements("[]"), Err(ValueFault::NoValues));
+    assert_eq!(ids.parse_elements(&Input::Json("a".into())).unwrap().len(), 1);
+    assert_eq!(ids.parse_elements(&Input::Json(serde_json::json!(["a", "b"]))).unwrap().len(), 2);
+    let username = schema.by_name("username").unwrap();
+    assert_eq!(username.parse_wire(b"Babs"), username.parse(&raw("Babs")));
+    assert_eq!(username.parse_wire(b"").unwrap_err().fault, ValueFault::EmptyAlias);
 }
 
 #[test]

@@ -10,6 +10,8 @@
 //! | several values | none: they stand in a list | for each: u32 little-endian length, then its bytes |
 
 use stoa_format::DecodeError;
+use stoa_format::column::Cell;
+use stoa_format::ops::CellRef;
 
 use super::{AttrType, MULTI_MAX_COUNT, Value, time};
 
@@ -27,6 +29,36 @@ impl std::fmt::Debug for CellValue<'_> {
         match self {
             Self::Int(_) => f.write_str("Int"),
             Self::Bytes(raw) => write!(f, "Bytes({} bytes)", raw.len()),
+        }
+    }
+}
+
+impl<'a> CellValue<'a> {
+    /// The value in what a run says, if there is one.
+    pub fn of_run(cell: &'a Cell<'_>) -> Option<Self> {
+        match cell {
+            Cell::Missing | Cell::Absent => None,
+            Cell::Int(value) => Some(Self::Int(*value)),
+            Cell::Fixed16(value) => Some(Self::Bytes(value)),
+            Cell::Bytes(value) => Some(Self::Bytes(value)),
+        }
+    }
+
+    /// The value in a logged cell, if there is one.
+    pub fn of_log(cell: CellRef<'a>) -> Option<Self> {
+        match cell {
+            CellRef::Absent => None,
+            CellRef::Int(value) => Some(Self::Int(value)),
+            CellRef::Bytes(value) => Some(Self::Bytes(value)),
+        }
+    }
+}
+
+impl<'a> From<CellValue<'a>> for CellRef<'a> {
+    fn from(value: CellValue<'a>) -> Self {
+        match value {
+            CellValue::Int(value) => Self::Int(value),
+            CellValue::Bytes(value) => Self::Bytes(value),
         }
     }
 }

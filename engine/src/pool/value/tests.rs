@@ -123,6 +123,21 @@ fn damaged_encodings_are_errors() {
 }
 
 #[test]
+fn cells_of_runs_and_logs() {
+    use stoa_format::column::Cell;
+    use stoa_format::ops::CellRef;
+    for value in [CellValue::Int(-5), CellValue::Bytes(b"text")] {
+        assert_eq!(CellValue::of_log(CellRef::from(value)), Some(value));
+    }
+    assert_eq!(CellValue::of_log(CellRef::Absent), None);
+    assert_eq!(CellValue::of_run(&Cell::Missing), None);
+    assert_eq!(CellValue::of_run(&Cell::Absent), None);
+    assert_eq!(CellValue::of_run(&Cell::Int(7)), Some(CellValue::Int(7)));
+    assert_eq!(CellValue::of_run(&Cell::Fixed16([3; 16])), Some(CellValue::Bytes(&[3; 16])));
+    assert_eq!(CellValue::of_run(&Cell::Bytes(b"x".into())), Some(CellValue::Bytes(b"x")));
+}
+
+#[test]
 fn debug_shows_no_value() {
     let value = Value::multi(vec![Value::Str("secret".into())]).unwrap();
     assert_eq!(format!("{value:?} {:?}", raw("secret")), "Multi([Str(6 bytes)]) Raw(6 bytes)");
