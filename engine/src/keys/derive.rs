@@ -122,27 +122,39 @@ impl PeriodKey {
 }
 
 /// What seals one column or index file.
-#[derive(Debug)]
 pub struct FileKeys {
     /// Seals and opens the file's pages.
     pub key: SealKey,
     /// Stands in the file's header and is checked before any page: AES-GCM alone does not commit to its key,
     /// so without it a file could be made that opens under two.
     pub commitment: [u8; 32],
+    /// Keys the root over the file's pages.
+    root_key: Zeroizing<[u8; 32]>,
 }
 
 impl FileKeys {
-    /// The keys of one file: HKDF with the file's salt gives key (32) ‖ commitment (32). Without the salt, which
-    /// stands in the manifest alone, the data key does not open the file.
+    /// The keys of one file: HKDF with the file's salt gives key (32) ‖ commitment (32) ‖ root key (32). Without
+    /// the salt, which stands in the manifest alone, the data key does not open the file.
     pub fn derive(data_key: &DataKey, pool: PoolId, file: FileId, salt: &[u8; 32]) -> Self {
-        let both = expand::<64>(&data_key.0, Some(salt), FILE_LABEL, &[&pool.0, &file.0.to_le_bytes()]);
-        Self { key: SealKey::new(&part(&both, 0)), commitment: *part(&both, 32) }
+        let all = expand::<96>(&data_key.0, Some(salt), FILE_LABEL, &[&pool.0, &file.0.to_le_bytes()]);
+        Self { key: SealKey::new(&part(&all, 0)), commitment: *part(&all, 32), root_key: part(&all, 64) }
+    }
+
+    /// Keyed BLAKE3 for the root over the file's pages.
+    pub(crate) fn root_hasher(&self) -> blake3::Hasher {
+        blake3::Hasher::new_keyed(&self.root_key)
     }
 
     /// Whether the commitment in a file's header is the one of these keys; in constant time.
     #[must_use]
     pub fn commits_to(&self, commitment: &[u8; 32]) -> bool {
         self.commitment.ct_eq(commitment).into()
+    }
+}
+
+impl fmt::Debug for FileKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FileKeys(..)")
     }
 }
 

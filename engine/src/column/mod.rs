@@ -1,0 +1,305 @@
+//! Columns: the cells of one attribute, by ordinal, in runs.
+//!
+//! A *run* is a section of a run file. A *stack* is what one version of a pool has of an attribute: at most a
+//! few sparse runs, newest first, over a dense base of partitions that do not overlap. The newest run that says
+//! anything about an ordinal decides; an explicit null is something said.
+//!
+//! ```text
+//! get(ordinal): sparse run 0 ─ its set of ordinals ─ no ─→ sparse run 1 ─ no ─→ base partition of the ordinal
+//!                              └ yes → page by first ordinals → slot → open page → cell
+//! ```
+
+mod cursor;
+mod stack;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::RangeInclusive;
+use std::sync::{Arc, OnceLock};
+
+use roaring::RoaringBitmap;
+use stoa_format::Ordinal;
+use stoa_format::column::{Cell, ColumnKind, ColumnPage};
+use stoa_format::run::{PageEntry, PagePlace, SectionId, SectionSummary};
+
+use crate::run::{Caching, PageBody, PageRef, Plain, RunError, RunFile, SectionPages};
+
+pub use cursor::ColumnCursor;
+pub use stack::ColumnStack;
+
+/// A column run: one section of a run file. Costs no I/O until something is read.
+pub struct ColumnRun {
+    file: Arc<RunFile>,
+    number: u16,
+    opened: OnceLock<OpenedColumn>,
+}
+
+struct OpenedColumn {
+    pages: Arc<SectionPages>,
+    kind: ColumnKind,
+    /// The first ordinal of each data page, for finding a page.
+    first_ordinals: Vec<u64>,
+    /// The ordinals that the run has cells for; read when first asked for.
+    ordinals: OnceLock<OrdinalSet>,
+}
+
+/// The ordinals that a run has cells for.
+#[derive(Debug)]
+pub enum OrdinalSet {
+    /// All of these.
+    Range(RangeInclusive<u64>),
+    /// These.
+    Set(RoaringBitmap),
+}
+
+impl OrdinalSet {
+    /// Whether the run has a cell for `ordinal`.
+    #[inline]
+    pub fn contains(&self, ordinal: u64) -> bool {
+        match self {
+            Self::Range(range) => range.contains(&ordinal),
+            Self::Set(set) => u32::try_from(ordinal).is_ok_and(|ordinal| set.contains(ordinal)),
+        }
+    }
+
+    /// Adds all of them to `set`; ordinals of 2^32 and more do not exist in memory.
+    pub fn add_to(&self, set: &mut RoaringBitmap) {
+        match self {
+            Self::Set(own) => *set |= own,
+            Self::Range(range) => {
+                let short = |ordinal: u64| u32::try_from(ordinal).unwrap_or(u32::MAX);
+                set.insert_range(short(*range.start())..=short(*range.end()));
+            }
+        }
+    }
+}
+
+/// An open page of a column.
+pub type OpenColumnPage = ColumnPage<Plain>;
+
+impl ColumnRun {
+    /// Section `number` of a file, which holds a column.
+    pub fn new(file: Arc<RunFile>, number: u16) -> Arc<Self> {
+        Arc::new(Self { file, number, opened: OnceLock::new() })
+    }
+
+    /// The file that the run is in.
+    pub fn file(&self) -> &Arc<RunFile> {
+        &self.file
+    }
+
+    /// What the cells hold.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn kind(&self) -> Result<ColumnKind, RunError> {
+        Ok(self.opened()?.kind)
+    }
+
+    /// The run in brief.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn summary(&self) -> Result<&SectionSummary, RunError> {
+        Ok(&self.opened()?.pages.section.summary)
+    }
+
+    /// Gives what the run says about `ordinal` to `read`, without a copy.
+    ///
+    /// # Errors
+    /// If the page cannot be read.
+    #[inline]
+    pub fn with<R>(&self, ordinal: Ordinal, read: impl FnOnce(Cell<'_>) -> R) -> Result<R, RunError> {
+        let opened = self.opened()?;
+        let Some(index) = opened.page_of(ordinal.0) else { return Ok(read(Cell::Missing)) };
+        let page = opened.pages.page(&self.file, index, Caching::Keep)?;
+        let cell = self.column_page(&opened.pages, &page, index)?.get(ordinal.0);
+        cell.map(read).map_err(|e| opened.pages.damaged(&self.file, index, e))
+    }
+
+    /// What the run says about `ordinal`.
+    ///
+    /// # Errors
+    /// If the page cannot be read.
+    pub fn get(&self, ordinal: Ordinal) -> Result<Cell<'static>, RunError> {
+        self.with(ordinal, |cell| cell.into_owned())
+    }
+
+    /// Opens the page that has or would have `ordinal` and starts loading the cell's place, so that the cell is
+    /// near when it is read: issue all touches of a profile, then read them.
+    ///
+    /// # Errors
+    /// If the page cannot be read.
+    pub fn touch(&self, ordinal: Ordinal) -> Result<TouchedCell<'_>, RunError> {
+        let opened = self.opened()?;
+        let page = match opened.page_of(ordinal.0) {
+            Some(index) => Some((index, opened.pages.page(&self.file, index, Caching::Keep)?)),
+            None => None,
+        };
+        Ok(TouchedCell { run: self, pages: &opened.pages, page, ordinal })
+    }
+
+    /// Gives the cell of each of these ascending ordinals to `visit`, a page at a time.
+    ///
+    /// # Errors
+    /// If a page cannot be read.
+    pub fn get_many(&self, ordinals: &[Ordinal], mut visit: impl FnMut(Ordinal, Cell<'_>)) -> Result<(), RunError> {
+        let opened = self.opened()?;
+        let mut held: Option<(usize, PageRef)> = None;
+        for &ordinal in ordinals {
+            let Some(index) = opened.page_of(ordinal.0) else {
+                visit(ordinal, Cell::Missing);
+                continue;
+            };
+            if held.as_ref().is_none_or(|(held, _)| *held != index) {
+                held = Some((index, opened.pages.page(&self.file, index, Caching::Keep)?));
+            }
+            if let Some((_, page)) = &held {
+                let cell = self.column_page(&opened.pages, page, index)?.get(ordinal.0);
+                visit(ordinal, cell.map_err(|e| opened.pages.damaged(&self.file, index, e))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives each page that has ordinals of `range`, in order, to `visit`, with its entry of the directory (zone
+    /// map). Pages of which `wanted` says no are not read.
+    ///
+    /// # Errors
+    /// If a page cannot be read, or what `visit` fails with.
+    pub fn scan<E: From<RunError>>(
+        &self,
+        range: RangeInclusive<u64>,
+        caching: Caching,
+        mut wanted: impl FnMut(&PageEntry) -> bool,
+        mut visit: impl FnMut(&OpenColumnPage) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let opened = self.opened()?;
+        for index in opened.pages_of(&range) {
+            if wanted(&opened.pages.data()[index]) {
+                let page = opened.pages.page(&self.file, index, caching)?;
+                visit(self.column_page(&opened.pages, &page, index)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The error for a page that `visit` of [`ColumnRun::scan`] found malformed at this ordinal.
+    pub fn damaged_page(&self, ordinal: u64, error: stoa_format::DecodeError) -> RunError {
+        match self.opened() {
+            Ok(opened) => opened.pages.damaged(&self.file, opened.page_of(ordinal).unwrap_or(0), error),
+            Err(error) => error,
+        }
+    }
+
+    /// The ordinals that the run has cells for. Exact for sparse runs; of a dense run, which is asked last
+    /// anyway, the range.
+    ///
+    /// # Errors
+    /// If the set cannot be read.
+    pub fn ordinals(&self) -> Result<&OrdinalSet, RunError> {
+        let opened = self.opened()?;
+        if let Some(ordinals) = opened.ordinals.get() {
+            return Ok(ordinals);
+        }
+        let pages = &opened.pages;
+        let set_page = pages.section.pages.iter().position(|page| page.place == PagePlace::OrdinalSet);
+        let ordinals = match set_page {
+            None => OrdinalSet::Range(pages.section.summary.first_ordinal..=pages.section.summary.last_ordinal),
+            Some(index) => match &*pages.page(&self.file, index, Caching::Pass)? {
+                PageBody::OrdinalSet(set) => OrdinalSet::Set(set.clone()),
+                _ => return Err(pages.wrong_kind(&self.file, index)),
+            },
+        };
+        Ok(opened.ordinals.get_or_init(|| ordinals))
+    }
+
+    #[inline]
+    fn opened(&self) -> Result<&OpenedColumn, RunError> {
+        match self.opened.get() {
+            Some(opened) => Ok(opened),
+            None => self.open(),
+        }
+    }
+
+    #[cold]
+    fn open(&self) -> Result<&OpenedColumn, RunError> {
+        let pages = self.file.section(self.number)?.clone();
+        let SectionId::Column { kind, .. } = pages.id() else { return Err(pages.wrong_kind(&self.file, 0)) };
+        let first = |entry: &PageEntry| match entry.place {
+            PagePlace::Column { first_ordinal, .. } => first_ordinal,
+            _ => 0,
+        };
+        let first_ordinals = pages.data().iter().map(first).collect();
+        let opened = OpenedColumn { pages, kind, first_ordinals, ordinals: OnceLock::new() };
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
+    #[inline]
+    fn column_page<'p>(
+        &self,
+        pages: &SectionPages,
+        page: &'p PageRef,
+        index: usize,
+    ) -> Result<&'p OpenColumnPage, RunError> {
+        match &**page {
+            PageBody::Column(page) => Ok(page),
+            _ => Err(pages.wrong_kind(&self.file, index)),
+        }
+    }
+}
+
+impl OpenedColumn {
+    /// The page that has `ordinal` if any has. Guesses as if all pages held the same number of ordinals, as
+    /// those of a dense run nearly do.
+    #[inline]
+    fn page_of(&self, ordinal: u64) -> Option<usize> {
+        let firsts = &self.first_ordinals[..];
+        let (first, last) = (*firsts.first()?, *firsts.last()?);
+        if ordinal < first {
+            return None;
+        }
+        if ordinal >= last {
+            return Some(firsts.len() - 1);
+        }
+        // Here first <= ordinal < last, so there are two pages at least.
+        let spread = u128::from(ordinal - first) * (firsts.len() as u128 - 1) / u128::from(last - first);
+        let guess = spread as usize;
+        let near = guess.saturating_sub(2)..(guess + 3).min(firsts.len() - 1);
+        for page in near {
+            if firsts[page] <= ordinal && ordinal < firsts[page + 1] {
+                return Some(page);
+            }
+        }
+        Some(firsts.partition_point(|&first| first <= ordinal) - 1)
+    }
+
+    /// The pages that have ordinals of `range`.
+    fn pages_of(&self, range: &RangeInclusive<u64>) -> std::ops::Range<usize> {
+        let end = self.first_ordinals.partition_point(|first| first <= range.end());
+        let start = self.page_of(*range.start()).unwrap_or(0);
+        start.min(end)..end
+    }
+}
+
+/// A cell whose page is open and on its way into the processor's cache.
+pub struct TouchedCell<'r> {
+    run: &'r ColumnRun,
+    pages: &'r SectionPages,
+    page: Option<(usize, PageRef)>,
+    ordinal: Ordinal,
+}
+
+impl TouchedCell<'_> {
+    /// What the run says about the ordinal.
+    ///
+    /// # Errors
+    /// If the value's bytes are malformed.
+    #[inline]
+    pub fn cell(&self) -> Result<Cell<'_>, RunError> {
+        let Some((index, page)) = &self.page else { return Ok(Cell::Missing) };
+        let cell = self.run.column_page(self.pages, page, *index)?.get(self.ordinal.0);
+        cell.map_err(|e| self.pages.damaged(&self.run.file, *index, e))
+    }
+}

@@ -1,0 +1,168 @@
+//! One section of an opened file: its directory and the slots of its open pages.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use roaring::RoaringBitmap;
+use stoa_format::column::ColumnPage;
+use stoa_format::run::{PageEntry, PageId, PageKind, PagePlace, Section, SectionId};
+use stoa_format::sorted::{FilterPage, SortedPage};
+use stoa_format::{DecodeError, run};
+
+use super::cache::{Plain, Slots};
+use super::{OpenPage, PageBody, RunError, RunFile};
+
+/// What becomes of a page that had to be read from disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caching {
+    /// It is kept: others will want it.
+    Keep,
+    /// It is let go: a scan passes by once.
+    Pass,
+}
+
+/// A section's directory and open pages.
+pub(crate) struct SectionPages {
+    pub(crate) number: u16,
+    pub(crate) section: Section,
+    /// How many of the pages are data pages; they come first.
+    pub(crate) data_pages: usize,
+    slots: Arc<Slots>,
+}
+
+/// An open page, held for as long as it is read.
+pub(crate) enum PageRef {
+    Cached(Guard<Option<Arc<OpenPage>>>),
+    Held(Arc<OpenPage>),
+}
+
+impl PageRef {
+    /// The page, to keep for longer.
+    pub(crate) fn into_held(self) -> Option<Arc<OpenPage>> {
+        match self {
+            Self::Cached(guard) => Guard::into_inner(guard),
+            Self::Held(page) => Some(page),
+        }
+    }
+}
+
+impl Deref for PageRef {
+    type Target = PageBody;
+
+    #[inline]
+    fn deref(&self) -> &PageBody {
+        match self {
+            Self::Held(page) => &page.body,
+            Self::Cached(guard) => match guard.as_ref() {
+                Some(page) => &page.body,
+                // `SectionPages::page` makes this variant of filled slots only.
+                None => unreachable!("an empty slot was taken for an open page"),
+            },
+        }
+    }
+}
+
+impl SectionPages {
+    pub(crate) fn new(number: u16, section: Section) -> Self {
+        let data_pages = section.pages.iter().take_while(|page| page.kind() == PageKind::Data).count();
+        let slots = Slots::new(section.pages.len());
+        Self { number, section, data_pages, slots }
+    }
+
+    pub(crate) fn id(&self) -> SectionId {
+        self.section.summary.id
+    }
+
+    /// The directory's data pages.
+    pub(crate) fn data(&self) -> &[PageEntry] {
+        &self.section.pages[..self.data_pages]
+    }
+
+    /// Page `page`, open; read from disk unless it is open already.
+    #[inline]
+    pub(crate) fn page(&self, file: &RunFile, page: usize, caching: Caching) -> Result<PageRef, RunError> {
+        if let Some(slot) = self.slots.get(page) {
+            let guard = slot.load();
+            if let Some(open) = guard.as_ref() {
+                if caching == Caching::Keep {
+                    open.touch();
+                }
+                return Ok(PageRef::Cached(guard));
+            }
+        }
+        self.read(file, page, caching)
+    }
+
+    #[cold]
+    fn read(&self, file: &RunFile, page: usize, caching: Caching) -> Result<PageRef, RunError> {
+        let Some(entry) = self.section.pages.get(page) else {
+            return Err(self.damaged(file, page, DecodeError::new("page directory", 0, "no such page")));
+        };
+        let plain = file.read_page(self.page_id(page, entry), entry)?;
+        let body = self.parse(page, entry, plain).map_err(|e| self.damaged(file, page, e))?;
+        let open = file.env().cache.charge(body);
+        if caching == Caching::Keep {
+            file.env().cache.keep(&self.slots, page, &open);
+        }
+        Ok(PageRef::Held(open))
+    }
+
+    pub(crate) fn page_id(&self, page: usize, entry: &PageEntry) -> PageId {
+        let last = page + 1 == self.section.pages.len();
+        PageId { section: self.number, of: Some(self.id()), page: page as u32, last, kind: entry.kind() }
+    }
+
+    /// Opens a page's plain text and compares it with what the directory says.
+    fn parse(&self, page: usize, entry: &PageEntry, plain: Vec<u8>) -> Result<PageBody, DecodeError> {
+        let differs = || DecodeError::new("page", 0, "holds other entries than the directory says");
+        let (body, entries) = match (&entry.place, self.id()) {
+            (PagePlace::Column { first_ordinal, last_ordinal, .. }, _) => {
+                let open = ColumnPage::open(Plain::new(plain))?;
+                if (open.first_ordinal(), open.last_ordinal()) != (*first_ordinal, *last_ordinal) {
+                    return Err(differs());
+                }
+                let entries = open.count();
+                (PageBody::Column(open), entries)
+            }
+            (PagePlace::Sorted { .. }, _) => {
+                let open = SortedPage::open(Plain::new(plain))?;
+                let entries = open.count();
+                (PageBody::Sorted(open), entries)
+            }
+            (PagePlace::Filter { .. }, _) => {
+                (PageBody::Filter(FilterPage::open(Plain::new(plain))?), entry.entries as usize)
+            }
+            (PagePlace::OrdinalSet, _) => {
+                let plain = Plain::new(plain);
+                let set = RoaringBitmap::deserialize_from(plain.as_ref())
+                    .map_err(|_| DecodeError::new("set of ordinals", 0, "malformed bitmap"))?;
+                let entries = set.len() as usize;
+                (PageBody::OrdinalSet(set), entries)
+            }
+        };
+        if entries != entry.entries as usize {
+            return Err(differs());
+        }
+        debug_assert!(page < self.section.pages.len());
+        Ok(body)
+    }
+
+    /// Damage in a page's plain text: the offset is the page's, since what is inside is sealed.
+    #[cold]
+    pub(crate) fn damaged(&self, file: &RunFile, page: usize, error: DecodeError) -> RunError {
+        RunError::Damaged {
+            file: file.name().clone(),
+            section: Some(self.id()),
+            page: Some(page as u32),
+            offset: self.section.pages.get(page).map_or(run::HEADER_BYTES as u64, |entry| entry.offset),
+            reason: format!("{}: {}", error.structure, error.reason),
+        }
+    }
+
+    /// Damage: a page of another kind than its place asks for.
+    #[cold]
+    pub(crate) fn wrong_kind(&self, file: &RunFile, page: usize) -> RunError {
+        self.damaged(file, page, DecodeError::new("page", 0, "is of another kind than its section"))
+    }
+}
