@@ -53,6 +53,8 @@ pub type KeyFileId = [u8; 16];
 /// What a key file holds; its secrets stay in the bytes it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyFile<'a> {
+    /// [`KEY_FILE_VERSION`] in what this program writes. It leaves a file with a newer one as it is.
+    pub write_version: u16,
     /// Names the customer key.
     pub key_id: KeyFileId,
     /// The customer key and what guards it.
@@ -120,7 +122,12 @@ impl<'a> KeyFile<'a> {
     /// Appends the whole file.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        put_head(out, &self.key_id, u8::from(matches!(self.protection, Protection::Passphrase { .. })));
+        put_head(
+            out,
+            self.write_version,
+            &self.key_id,
+            u8::from(matches!(self.protection, Protection::Passphrase { .. })),
+        );
         match self.protection {
             Protection::None { key } => out.put_slice(key),
             Protection::Passphrase { cost, salt, check, sealed } => {
@@ -132,10 +139,16 @@ impl<'a> KeyFile<'a> {
         out.put_u32(crc);
     }
 
-    /// The associated data under which the customer key is sealed.
-    pub fn associated_data(key_id: &KeyFileId, cost: PassphraseCost, salt: &[u8; 32], check: &[u8; 32]) -> Vec<u8> {
+    /// The associated data under which the customer key is sealed: bytes 0 to 111 of the file.
+    pub fn associated_data(
+        write_version: u16,
+        key_id: &KeyFileId,
+        cost: PassphraseCost,
+        salt: &[u8; 32],
+        check: &[u8; 32],
+    ) -> Vec<u8> {
         let mut out = Vec::with_capacity(KEY_FILE_AD_BYTES);
-        put_head(&mut out, key_id, 1);
+        put_head(&mut out, write_version, key_id, 1);
         put_passphrase(&mut out, cost, salt, check);
         out
     }
@@ -153,7 +166,7 @@ impl<'a> KeyFile<'a> {
         if reader.u16()? > KEY_FILE_VERSION {
             return Err(DecodeError::new(NAME, 8, "read version is newer than this program"));
         }
-        reader.u16()?;
+        let write_version = reader.u16()?;
         let key_id = reader.array()?;
         let kind = reader.u8()?;
         let Some(&len) = KEY_FILE_BYTES.get(usize::from(kind)) else {
@@ -177,14 +190,14 @@ impl<'a> KeyFile<'a> {
             let (salt, check) = (reader.array()?, reader.array()?);
             Protection::Passphrase { cost, salt, check, sealed: array_of(&mut reader)? }
         };
-        Ok(Self { key_id, protection })
+        Ok(Self { write_version, key_id, protection })
     }
 }
 
-fn put_head(out: &mut Vec<u8>, key_id: &KeyFileId, protection: u8) {
+fn put_head(out: &mut Vec<u8>, write_version: u16, key_id: &KeyFileId, protection: u8) {
     out.put_slice(MAGIC);
     out.put_u16(KEY_FILE_VERSION);
-    out.put_u16(KEY_FILE_VERSION);
+    out.put_u16(write_version);
     out.put_slice(key_id);
     out.put_u8(protection);
     out.put_slice(&[0; 3]);
@@ -212,14 +225,14 @@ mod tests {
 
     fn plain() -> Vec<u8> {
         let mut out = Vec::new();
-        KeyFile { key_id: [1; 16], protection: Protection::None { key: &[2; 32] } }.encode(&mut out);
+        KeyFile { write_version: 1, key_id: [1; 16], protection: Protection::None { key: &[2; 32] } }.encode(&mut out);
         out
     }
 
     fn guarded() -> Vec<u8> {
         let (cost, mut out) = (PassphraseCost::default(), Vec::new());
         let protection = Protection::Passphrase { cost, salt: [3; 32], check: [4; 32], sealed: &[5; 72] };
-        KeyFile { key_id: [1; 16], protection }.encode(&mut out);
+        KeyFile { write_version: 1, key_id: [1; 16], protection }.encode(&mut out);
         out
     }
 
@@ -231,7 +244,7 @@ mod tests {
             KeyFile::decode(&bytes).unwrap().encode(&mut again);
             assert_eq!(again, bytes);
         }
-        let ad = KeyFile::associated_data(&[1; 16], PassphraseCost::default(), &[3; 32], &[4; 32]);
+        let ad = KeyFile::associated_data(1, &[1; 16], PassphraseCost::default(), &[3; 32], &[4; 32]);
         assert_eq!(ad, guarded()[..KEY_FILE_AD_BYTES]);
     }
 
@@ -275,6 +288,21 @@ mod tests {
             let error = refused(guarded(), at, &value.to_le_bytes());
             assert_eq!(error.reason, "Argon2id parameters are out of bounds");
         }
+    }
+
+    /// Made by another implementation: `vectors/make_keys.py`.
+    #[test]
+    fn vectors() {
+        for line in include_str!("../vectors/key-file.jsonl").lines() {
+            let vector: serde_json::Value = serde_json::from_str(line).unwrap();
+            let bytes = from_hex(vector["hex"].as_str().unwrap());
+            let error = KeyFile::decode(&bytes).err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), vector["error"].as_str(), "{}", vector["name"]);
+        }
+    }
+
+    fn from_hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
     }
 
     proptest! {

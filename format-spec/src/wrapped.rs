@@ -145,6 +145,32 @@ mod tests {
         assert_ne!(context, wrap_context(PoolId([2; 16]), KeyEpoch(2)));
     }
 
+    /// Made by another implementation: `vectors/make_keys.py`.
+    #[test]
+    fn vectors() {
+        for line in include_str!("../vectors/wrapped-key.jsonl").lines() {
+            let vector: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| vector[name].as_str().unwrap().to_owned();
+            let bytes = from_hex(&text("hex"));
+            let expected = match vector["error"].as_str() {
+                Some(error) => Err(error.to_owned()),
+                None => Ok(WrappedKey {
+                    provider: text("provider"),
+                    key_id: text("key_id"),
+                    bytes: from_hex(&text("bytes")),
+                }),
+            };
+            assert_eq!(WrappedKey::decode(&bytes).map_err(|error| error.to_string()), expected, "{}", text("name"));
+            if let Ok(key) = expected {
+                assert_eq!(key.to_bytes(), bytes);
+            }
+        }
+    }
+
+    fn from_hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
     proptest! {
         #[test]
         fn round_trips(provider in "[!-~]{1,32}", key_id in "[!-~]{1,200}", bytes: Vec<u8>) {

@@ -18,6 +18,8 @@ mod derive;
 mod local;
 mod provider;
 mod seal;
+#[cfg(test)]
+mod vector_tests;
 
 pub use derive::{DataKey, FileKeys, PeriodKey};
 pub use local::{KeyFileStatus, LocalProvider, PASSPHRASE_BYTES_MAX, PassphraseCost};

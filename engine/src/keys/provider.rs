@@ -100,6 +100,12 @@ pub enum KeyError {
         /// What is wrong.
         fault: DecodeError,
     },
+    /// A newer program wrote the key file; this one can read it, but would lose something in writing it.
+    #[error("key file {} was written by a newer version: change it with that one", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+    },
     /// The wrapped key is not what was written, or was wrapped for another pool or epoch.
     #[error("wrapped key of pool {pool}, key epoch {key_epoch}, is damaged or belongs to another place")]
     Damaged {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use stoa_format::DecodeError;
-use stoa_format::keyfile::{KEY_FILE_AD_BYTES, KeyFile, PASSPHRASE_INFO, PassphraseCost, Protection};
+use stoa_format::keyfile::{KEY_FILE_AD_BYTES, KEY_FILE_VERSION, KeyFile, PASSPHRASE_INFO, PassphraseCost, Protection};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -64,12 +64,12 @@ pub(super) fn seal(
     let guard = Guard::new(passphrase, cost, &salt)?;
     let mut random = [0; 16];
     io.random(&mut random)?;
-    let ad = KeyFile::associated_data(key.id(), cost, &salt, &guard.check);
+    let ad = KeyFile::associated_data(KEY_FILE_VERSION, key.id(), cost, &salt, &guard.check);
     let mut sealed = Vec::new();
     guard.key.seal(&guard.hedge, random, &ad, key.secret_bytes(), &mut sealed);
     let sealed = sealed.as_slice().try_into().expect("32 bytes and 40 more are 72");
-    KeyFile { key_id: *key.id(), protection: Protection::Passphrase { cost, salt, check: guard.check, sealed } }
-        .encode(out);
+    let protection = Protection::Passphrase { cost, salt, check: guard.check, sealed };
+    KeyFile { write_version: KEY_FILE_VERSION, key_id: *key.id(), protection }.encode(out);
     Ok(())
 }
 
@@ -86,7 +86,7 @@ pub(super) fn open(path: &Path, file: &KeyFile<'_>, passphrase: &[u8]) -> Result
     if !bool::from(guard.check.ct_eq(check)) {
         return Err(KeyError::WrongPassphrase { path: path.to_owned() });
     }
-    let ad = KeyFile::associated_data(&file.key_id, *cost, salt, check);
+    let ad = KeyFile::associated_data(file.write_version, &file.key_id, *cost, salt, check);
     let mut plain = Zeroizing::new(Vec::with_capacity(sealed.len()));
     guard.key.open(&ad, *sealed, &mut plain).map_err(|_| damaged("sealed customer key does not open"))?;
     let mut key = Zeroizing::new([0; 32]);

@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stoa_format::keyfile::{KEY_FILE_BYTES, KeyFile, Protection};
+use stoa_format::keyfile::{KEY_FILE_BYTES, KEY_FILE_VERSION, KeyFile, Protection};
 use stoa_format::wrapped::WrappedKey;
 use zeroize::Zeroizing;
 
@@ -39,6 +39,8 @@ pub struct LocalProvider {
     io: Arc<dyn Io>,
     path: PathBuf,
     key: CustomerKey,
+    /// A newer program's file is read but left as it is.
+    write_version: u16,
 }
 
 /// What a key file says without its passphrase.
@@ -61,7 +63,7 @@ impl LocalProvider {
             return Err(KeyError::Exists { path: path.to_owned() });
         }
         let key = CustomerKey::new(random_key(&*io)?);
-        let provider = Self { io, path: path.to_owned(), key };
+        let provider = Self { io, path: path.to_owned(), key, write_version: KEY_FILE_VERSION };
         provider.write(passphrase)?;
         Ok(provider)
     }
@@ -73,8 +75,11 @@ impl LocalProvider {
     /// [`KeyError::FileDamaged`], or the disk fails.
     pub fn open(io: Arc<dyn Io>, path: &Path, passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
         let bytes = read_key_file(&*io, path)?;
-        let key = customer_key(path, &decode(path, &bytes)?, passphrase)?;
-        Ok(Self { io, path: path.to_owned(), key })
+        let file = decode(path, &bytes)?;
+        let key = customer_key(path, &file, passphrase)?;
+        let provider = Self { io, path: path.to_owned(), key, write_version: file.write_version };
+        provider.remove_temporary();
+        Ok(provider)
     }
 
     /// What a key file says of itself.
@@ -91,12 +96,16 @@ impl LocalProvider {
         Ok(KeyFileStatus { key_id: customer::id_text(&file.key_id), passphrase })
     }
 
-    /// Guards the same customer key by another passphrase, or by none. Nothing that it wrapped changes.
+    /// Guards the same customer key by another passphrase, or by none. Nothing that it wrapped changes, and copies
+    /// of the former file go on opening as before: whoever has one, and could open it, still can.
     ///
     /// # Errors
-    /// [`KeyError::UnfitPassphrase`], or the disk fails; then the file is as it was, unless only the sync of its
-    /// directory failed.
+    /// [`KeyError::UnfitPassphrase`], [`KeyError::Newer`], or the disk fails; then the file is as it was, unless only
+    /// the sync of its directory failed.
     pub fn set_passphrase(&self, passphrase: Option<(&[u8], PassphraseCost)>) -> Result<(), KeyError> {
+        if self.write_version > KEY_FILE_VERSION {
+            return Err(KeyError::Newer { path: self.path.clone() });
+        }
         self.write(passphrase)
     }
 
@@ -111,18 +120,25 @@ impl LocalProvider {
         match passphrase {
             None => {
                 let protection = Protection::None { key: self.key.secret_bytes() };
-                KeyFile { key_id: *self.key.id(), protection }.encode(&mut bytes);
+                KeyFile { write_version: KEY_FILE_VERSION, key_id: *self.key.id(), protection }.encode(&mut bytes);
             }
             Some((text, cost)) => guard::seal(&*self.io, &self.key, text, cost, &mut bytes)?,
         }
-        if let Err(error) = replace(&*self.io, &self.path, &bytes) {
-            // It may hold the key in the clear; should removing fail too, the first error tells more.
-            let mut beside = self.path.as_os_str().to_owned();
-            beside.push(TEMPORARY_SUFFIX);
-            let _ = self.io.remove_file(beside.as_ref());
-            return Err(error.into());
+        replace(&*self.io, &self.path, &bytes).map_err(|error| {
+            self.remove_temporary();
+            error.into()
+        })
+    }
+
+    /// Removes what a crash or a failed write has left beside the key file: it may hold the key in the clear.
+    /// Where that fails (say, on a read-only disk) nothing else is harmed.
+    fn remove_temporary(&self) {
+        let mut beside = self.path.as_os_str().to_owned();
+        beside.push(TEMPORARY_SUFFIX);
+        let beside = Path::new(&beside);
+        if self.io.exists(beside).unwrap_or(false) {
+            let _ = self.io.remove_file(beside);
         }
-        Ok(())
     }
 }
 

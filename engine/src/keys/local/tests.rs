@@ -156,6 +156,7 @@ fn a_crash_while_the_passphrase_changes_leaves_one_of_the_two() {
             let after = disk.crash(Crash::noisy(Keep::Random(seed), 512, seed));
             let (old, new) = (open(&after, Some(b"old")).is_ok(), open(&after, Some(b"new")).is_ok());
             assert!(new || (old && !done), "step {stop} seed {seed}");
+            assert_eq!(after.files(), [PATH], "nothing is left beside");
         }
         if done {
             return;
