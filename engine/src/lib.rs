@@ -1,6 +1,7 @@
 //! Stoa's engine: the embeddable identity store. No network, no async runtime.
 
 pub mod column;
+pub mod compact;
 pub mod digest;
 pub mod index;
 pub mod io;

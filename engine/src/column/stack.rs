@@ -18,12 +18,14 @@ pub struct ColumnStack {
     base: Vec<Arc<ColumnRun>>,
     /// The partitions by first ordinal, once they were all opened.
     partitions: OnceLock<Vec<(u64, usize)>>,
+    /// All ordinals of the sparse runs: of most users none of them says anything.
+    changed: OnceLock<RoaringBitmap>,
 }
 
 impl ColumnStack {
     /// A stack of sparse runs, newest first, over partitions that do not overlap, in any order.
     pub fn new(sparse: Vec<Arc<ColumnRun>>, base: Vec<Arc<ColumnRun>>) -> Self {
-        Self { sparse, base, partitions: OnceLock::new() }
+        Self { sparse, base, partitions: OnceLock::new(), changed: OnceLock::new() }
     }
 
     /// The sparse runs, newest first.
@@ -62,9 +64,12 @@ impl ColumnStack {
     /// If a run's directory or set of ordinals cannot be read.
     #[inline]
     pub fn run_of(&self, ordinal: Ordinal) -> Result<Option<&Arc<ColumnRun>>, RunError> {
-        for run in &self.sparse {
-            if run.ordinals()?.contains(ordinal.0) {
-                return Ok(Some(run));
+        let in_sparse = !self.sparse.is_empty() && u32::try_from(ordinal.0).is_ok();
+        if in_sparse && self.changed()?.contains(ordinal.0 as u32) {
+            for run in &self.sparse {
+                if run.ordinals()?.contains(ordinal.0) {
+                    return Ok(Some(run));
+                }
             }
         }
         if let [only] = &self.base[..] {
@@ -153,6 +158,18 @@ impl ColumnStack {
     pub fn cursor(&self, from: Ordinal, caching: Caching) -> Result<ColumnCursor, RunError> {
         // Partitions do not overlap, so their order does not matter.
         ColumnCursor::new(self.sparse.iter().chain(&self.base).cloned(), from, caching)
+    }
+
+    /// The ordinals that any sparse run has. Ordinals of 2^32 and more do not exist in memory.
+    fn changed(&self) -> Result<&RoaringBitmap, RunError> {
+        if let Some(changed) = self.changed.get() {
+            return Ok(changed);
+        }
+        let mut changed = RoaringBitmap::new();
+        for run in &self.sparse {
+            run.ordinals()?.add_to(&mut changed);
+        }
+        Ok(self.changed.get_or_init(|| changed))
     }
 
     fn partitions(&self) -> Result<&[(u64, usize)], RunError> {

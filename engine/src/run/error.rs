@@ -47,6 +47,9 @@ pub enum RunError {
         /// The rule.
         source: EncodeError,
     },
+    /// A merge was ended before it was done; nothing of it is kept.
+    #[error("the merge was ended before it was done")]
+    Cancelled,
 }
 
 fn damage(file: &str, page: Option<u32>, offset: u64, reason: &str) -> String {
