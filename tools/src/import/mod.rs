@@ -13,19 +13,31 @@
 //! 5. The same input gives the same items, however it is split.
 
 pub(crate) mod attrs;
+pub(crate) mod auth0;
+pub(crate) mod cognito;
+pub(crate) mod firebase;
 pub(crate) mod forms;
+pub(crate) mod fusionauth;
+mod hashes;
 pub(crate) mod input;
+pub(crate) mod json;
+pub(crate) mod keycloak;
 pub(crate) mod ldif;
 pub(crate) mod place;
 pub(crate) mod record;
 pub(crate) mod rest;
+pub(crate) mod scim;
 pub(crate) mod seen;
 pub(crate) mod time;
 
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 pub(crate) mod testing;
 
 use std::sync::Arc;
+
+use stoa_engine::password::{Caps, convert::FirebaseParams};
 
 use attrs::{AttrTable, Mapping};
 use input::Input;
@@ -37,19 +49,18 @@ use record::Item;
 pub(crate) enum Format {
     /// LDAP Data Interchange Format (RFC 2849).
     Ldif,
-}
-
-/// Firebase's project-wide scrypt parameters, which stand outside the export.
-#[derive(Clone, Default)]
-pub(crate) struct FirebaseScrypt {
-    /// `base64_signer_key`.
-    pub(crate) signer_key: zeroize::Zeroizing<Vec<u8>>,
-    /// `base64_salt_separator`.
-    pub(crate) salt_separator: Vec<u8>,
-    /// `rounds`: scrypt's r.
-    pub(crate) rounds: u32,
-    /// `mem_cost`: the base-2 logarithm of scrypt's N.
-    pub(crate) mem_cost: u32,
+    /// Amazon Cognito's user import CSV.
+    CognitoCsv,
+    /// Auth0 user export, NDJSON or JSON, with its password file.
+    Auth0,
+    /// Keycloak realm file or directory export.
+    Keycloak,
+    /// Firebase `auth:export`, JSON or CSV.
+    Firebase,
+    /// SCIM 2.0 resources, JSON or NDJSON.
+    Scim,
+    /// FusionAuth's import JSON.
+    Fusionauth,
 }
 
 /// What the user chose for an import.
@@ -58,7 +69,9 @@ pub(crate) struct Options {
     /// Where attributes without a standard name go.
     pub(crate) mapping: Arc<Mapping>,
     /// Needed for the hashes of a Firebase export.
-    pub(crate) firebase: Option<FirebaseScrypt>,
+    pub(crate) firebase: Option<FirebaseParams>,
+    /// What a hash may cost at most.
+    pub(crate) caps: Caps,
     /// About how large a part is, in bytes; 0 leaves each file whole.
     pub(crate) part_bytes: usize,
 }
@@ -96,5 +109,11 @@ pub(crate) fn plan<'a>(
 ) -> Plan<'a> {
     match format {
         Format::Ldif => ldif::plan(inputs, options, attributes),
+        Format::CognitoCsv => cognito::plan(inputs, options, attributes),
+        Format::Auth0 => auth0::plan(inputs, options, attributes),
+        Format::Keycloak => keycloak::plan(inputs, options, attributes),
+        Format::Firebase => firebase::plan(inputs, options, attributes),
+        Format::Scim => scim::plan(inputs, options, attributes),
+        Format::Fusionauth => fusionauth::plan(inputs, options, attributes),
     }
 }

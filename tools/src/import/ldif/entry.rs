@@ -122,6 +122,11 @@ pub(crate) fn split_options(description: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
+/// Whether a line's attribute description has options.
+pub(crate) fn has_options(line: &Line<'_>) -> bool {
+    memchr::memchr(b';', &line.name).is_some()
+}
+
 /// Whether the options say that the value is binary; false for every other option.
 pub(crate) fn is_binary_option(options: Option<&[u8]>) -> bool {
     options.is_some_and(|options| options.eq_ignore_ascii_case(b"binary"))
@@ -139,7 +144,7 @@ pub(crate) enum Class {
 pub(crate) fn classify(lines: &[Line<'_>]) -> Class {
     let mut class = Class::Neither;
     for line in lines {
-        if field(&line.name) != Field::ObjectClass {
+        if line.field != Field::ObjectClass {
             continue;
         }
         let is =
@@ -174,7 +179,7 @@ pub(crate) fn fault(lines: &[Line<'_>]) -> Option<&'static str> {
         return Some("the record does not begin with its dn");
     }
     for line in &lines[1..] {
-        match field(&line.name) {
+        match line.field {
             Field::Dn => return Some("two dn lines in one record: the empty line between entries is missing"),
             Field::ChangeType if !line.value.trim_ascii().eq_ignore_ascii_case(b"add") => {
                 return Some("a change record that is no add: an import takes entries, not changes");
@@ -188,7 +193,7 @@ pub(crate) fn fault(lines: &[Line<'_>]) -> Option<&'static str> {
 
 /// The username of a person: the first `uid`, else the value that names the entry. The second part says which.
 pub(crate) fn username<'a>(lines: &[Line<'a>]) -> Option<(Cow<'a, str>, bool)> {
-    let uid = lines.iter().find(|line| field(&line.name) == Field::Uid && !line.value.is_empty());
+    let uid = lines.iter().find(|line| line.field == Field::Uid && !has_options(line) && !line.value.is_empty());
     if let Some(line) = uid {
         return text(line.value.clone()).map(|uid| (uid, true));
     }

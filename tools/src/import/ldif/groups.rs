@@ -124,9 +124,8 @@ impl<'a> Groups<'a> {
         let (mut absent, mut nested) = (0_u64, 0_u64);
         let mut members = HashSet::new();
         let mut rest = None;
-        for Line { name, value } in lines.drain(1..) {
-            let (bare, _) = entry::split_options(&name);
-            match entry::field(bare) {
+        for Line { name, field, value } in lines.drain(1..) {
+            match field {
                 Field::Member => match self.member(work, &value, &mut scratch) {
                     Member::User(member) => {
                         members.insert(member);
@@ -213,7 +212,7 @@ enum Member<'a> {
 
 /// How a group names the user that an entry became.
 fn reference<'a>(lines: &[Line<'a>]) -> Option<MemberRef<'a>> {
-    let uuid = lines.iter().find(|line| entry::field(&line.name) == Field::EntryUuid);
+    let uuid = lines.iter().find(|line| line.field == Field::EntryUuid);
     if let Some(sub) = uuid.and_then(|line| super::super::forms::uuid(std::str::from_utf8(&line.value).ok()?.trim())) {
         return Some(MemberRef::Sub(sub));
     }
@@ -232,7 +231,7 @@ fn without_uid(value: &[u8]) -> &[u8] {
 
 fn name(lines: &[Line<'_>]) -> Result<String, &'static str> {
     let by_cn = || {
-        let cn = lines.iter().find(|line| entry::field(&line.name) == Field::CommonName)?;
+        let cn = lines.iter().find(|line| line.field == Field::CommonName)?;
         entry::text(cn.value.clone()).filter(|name| !name.is_empty()).map(Cow::into_owned)
     };
     entry::rdn_value(lines).or_else(by_cn).ok_or("the group has no name that is understood")

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use super::entry::{Field, field, split_options};
+
 /// Longest logical line in bytes, folded ones joined: a photo fits, a runaway file does not fill the memory.
 const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -12,6 +14,8 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(crate) struct Line<'a> {
     /// The attribute description as written: name and options.
     pub(crate) name: Cow<'a, [u8]>,
+    /// What the name means, options apart.
+    pub(crate) field: Field,
     pub(crate) value: Cow<'a, [u8]>,
 }
 
@@ -178,11 +182,11 @@ fn attribute(text: Cow<'_, [u8]>) -> Result<Line<'_>, &'static str> {
                 Form::Plain => Cow::Borrowed(value),
                 Form::Base64 => Cow::Owned(decode(value)?),
             };
-            Ok(Line { name: Cow::Borrowed(name), value })
+            Ok(Line { name: Cow::Borrowed(name), field: field(split_options(name).0), value })
         }
         Cow::Owned(mut text) => {
             let (name, form, value) = split(&text)?;
-            let name = Cow::Owned(name.to_vec());
+            let (field, name) = (field(split_options(name).0), Cow::Owned(name.to_vec()));
             let value = match form {
                 Form::Plain => {
                     let start = text.len() - value.len();
@@ -191,7 +195,7 @@ fn attribute(text: Cow<'_, [u8]>) -> Result<Line<'_>, &'static str> {
                 }
                 Form::Base64 => decode(value)?,
             };
-            Ok(Line { name, value: Cow::Owned(value) })
+            Ok(Line { name, field, value: Cow::Owned(value) })
         }
     }
 }

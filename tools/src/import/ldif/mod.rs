@@ -33,7 +33,7 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
                 from: *from,
                 records: Records::new(&input.bytes()[..to], *from, *line),
                 lines: Vec::new(),
-                persons: Persons::new(attributes, &options.mapping),
+                persons: Persons::new(attributes, options),
                 directory: Arc::clone(&directory),
                 entries: Vec::new(),
                 groups: Vec::new(),

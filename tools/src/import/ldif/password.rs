@@ -2,17 +2,22 @@
 
 use std::borrow::Cow;
 
+use stoa_engine::password::{Caps, convert::ldap};
 use zeroize::Zeroizing;
 
-use super::super::{place::Notes, record::ImportPassword};
+use super::super::{
+    hashes,
+    place::Notes,
+    record::{ImportPassword, Text},
+};
 
 /// Reads all values of one entry. Several are allowed by the schema; a pool keeps one: a hash before a password in the
 /// clear before one that is checked elsewhere, the earlier one first.
-pub(crate) fn read<'a>(values: Vec<Cow<'a, [u8]>>, notes: &mut Notes) -> ImportPassword<'a> {
+pub(crate) fn read<'a>(values: Vec<Cow<'a, [u8]>>, caps: &Caps, notes: &mut Notes) -> ImportPassword<'a> {
     let count = values.len();
     let mut best = ImportPassword::None;
     for value in values {
-        let password = one(value);
+        let password = one(value, caps);
         if rank(&password) > rank(&best) {
             best = password;
         }
@@ -34,7 +39,7 @@ fn rank(password: &ImportPassword<'_>) -> u8 {
     }
 }
 
-fn one(value: Cow<'_, [u8]>) -> ImportPassword<'_> {
+fn one<'a>(value: Cow<'a, [u8]>, caps: &Caps) -> ImportPassword<'a> {
     let text = match value {
         Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
         Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
@@ -43,7 +48,7 @@ fn one(value: Cow<'_, [u8]>) -> ImportPassword<'_> {
         return ImportPassword::Unsupported { reason: "userPassword is no UTF-8".into() };
     };
     let Some((scheme, rest)) = scheme(&text) else {
-        return without_scheme(text);
+        return without_scheme(text, caps);
     };
     let is = |names: &[&str]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
     if is(&["CLEARTEXT", "CLEAR", "PLAIN"]) {
@@ -58,32 +63,16 @@ fn one(value: Cow<'_, [u8]>) -> ImportPassword<'_> {
     if rest.is_empty() {
         return ImportPassword::ResetRequired;
     }
-    let known = [
-        "MD5",
-        "SMD5",
-        "SHA",
-        "SSHA",
-        "SHA256",
-        "SHA384",
-        "SHA512",
-        "SSHA256",
-        "SSHA384",
-        "SSHA512",
-        "CRYPT",
-        "PBKDF2",
-        "PBKDF2-SHA1",
-        "PBKDF2-SHA256",
-        "PBKDF2-SHA512",
-        "PBKDF2_SHA256",
-        "ARGON2",
-        "ARGON2I",
-        "ARGON2ID",
-        "BCRYPT",
-    ];
-    if !is(&known) {
-        return ImportPassword::Unsupported { reason: "the password scheme is not one that can be verified".into() };
-    }
-    ImportPassword::Hash(text)
+    hash(text, caps)
+}
+
+/// A hash as the engine writes it: without the marks that say nothing.
+fn hash<'a>(text: Text<'a>, caps: &Caps) -> ImportPassword<'a> {
+    let stored = match text {
+        Cow::Borrowed(text) => Cow::Borrowed(ldap(text)),
+        Cow::Owned(text) => Cow::Owned(ldap(&text).to_owned()),
+    };
+    hashes::checked(stored, caps)
 }
 
 /// Splits `{SCHEME}rest`.
@@ -95,7 +84,7 @@ fn scheme(text: &str) -> Option<(&str, &str)> {
     sound.then_some((scheme, rest))
 }
 
-fn without_scheme(text: Cow<'_, str>) -> ImportPassword<'_> {
+fn without_scheme<'a>(text: Text<'a>, caps: &Caps) -> ImportPassword<'a> {
     if text.is_empty() {
         return ImportPassword::ResetRequired;
     }
@@ -106,7 +95,7 @@ fn without_scheme(text: Cow<'_, str>) -> ImportPassword<'_> {
     // than that, and the engine refuses what is no hash.
     let modular = ["$1$", "$2a$", "$2b$", "$2x$", "$2y$", "$5$", "$6$", "$argon2i$", "$argon2id$", "$pbkdf2"];
     if modular.iter().any(|prefix| text.starts_with(prefix)) {
-        return ImportPassword::Hash(text);
+        return hash(text, caps);
     }
     ImportPassword::Plain(Zeroizing::new(text.into_owned()))
 }
@@ -122,14 +111,18 @@ fn is_lock(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    const SSHA: &str = "{SSHA}0c0blFTXXNuAMHECS4uxrj3ZieMoWImr";
+
     fn of(values: &[&'static str]) -> ImportPassword<'static> {
-        read(values.iter().map(|v| Cow::Borrowed(v.as_bytes())).collect(), &mut Notes::new())
+        read(values.iter().map(|v| Cow::Borrowed(v.as_bytes())).collect(), &Caps::default(), &mut Notes::new())
     }
 
     #[test]
     fn each_scheme_says_what_it_is() {
-        assert_eq!(of(&["{ssha}abc="]), ImportPassword::Hash("{ssha}abc=".into()));
-        assert_eq!(of(&["{CRYPT}$6$salt$hash"]), ImportPassword::Hash("{CRYPT}$6$salt$hash".into()));
+        assert_eq!(of(&[SSHA]), ImportPassword::Hash(SSHA.into()));
+        let md5_crypt = "$1$dOHYPKoP$tnxS1T8Q6VVn3kpV8cN6o.";
+        assert_eq!(of(&["{CRYPT}$1$dOHYPKoP$tnxS1T8Q6VVn3kpV8cN6o."]), ImportPassword::Hash(md5_crypt.into()));
+        assert_eq!(of(&[md5_crypt]), ImportPassword::Hash(md5_crypt.into()));
         assert_eq!(of(&["{CLEARTEXT}pw"]), ImportPassword::Plain(Zeroizing::new("pw".into())));
         assert_eq!(of(&["pw{"]), ImportPassword::Plain(Zeroizing::new("pw{".into())));
         assert_eq!(of(&["{SASL}user@REALM"]), ImportPassword::ResetRequired);
@@ -137,14 +130,16 @@ mod tests {
         for lock in ["*", "!", "{crypt}*", "{CRYPT}!$6$x"] {
             assert_eq!(of(&[lock]), ImportPassword::Locked, "{lock}");
         }
-        assert!(matches!(of(&["{LANMAN}x"]), ImportPassword::Unsupported { .. }));
+        for unsupported in ["{LANMAN}x", "{SSHA}x", "{CRYPT}ab0123456789."] {
+            assert!(matches!(of(&[unsupported]), ImportPassword::Unsupported { .. }), "{unsupported}");
+        }
     }
 
     #[test]
     fn of_several_values_a_hash_is_kept() {
         let mut notes = Notes::new();
-        let values = ["{SASL}u", "plain", "{SSHA}one", "{SSHA}two"].map(|v| Cow::Borrowed(v.as_bytes()));
-        assert_eq!(read(values.into(), &mut notes), ImportPassword::Hash("{SSHA}one".into()));
+        let values = ["{SASL}u", "plain", SSHA, "{MD5}/F4DjTilcDIIVEHn/nAQsA=="].map(|v| Cow::Borrowed(v.as_bytes()));
+        assert_eq!(read(values.into(), &Caps::default(), &mut notes), ImportPassword::Hash(SSHA.into()));
         assert_eq!(notes.len(), 1);
     }
 }

@@ -7,9 +7,12 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use stoa_engine::password::Caps;
+
 use super::{
     super::{
-        attrs::{AttrSpec, AttrTable, Kind, Mapping, standard},
+        Options,
+        attrs::{AttrSpec, AttrTable, Kind, standard},
         forms,
         place::{Notes, Origin, Placer, put_fitted},
         record::{AttrKey, ImportPassword, ImportUser, ImportValue},
@@ -77,6 +80,7 @@ const SPELLINGS: &[&str] = &[
 /// Reads persons on one thread.
 pub(crate) struct Persons {
     placer: Placer,
+    caps: Caps,
     /// Where the attributes with a standard place go, by the user's mapping; None where they are left out.
     email: Known,
     family_name: Known,
@@ -90,8 +94,8 @@ pub(crate) struct Persons {
 type Known = Option<(AttrKey, Arc<AttrSpec>)>;
 
 impl Persons {
-    pub(crate) fn new(table: &Arc<AttrTable>, mapping: &Arc<Mapping>) -> Self {
-        let mut placer = Placer::new(table, mapping);
+    pub(crate) fn new(table: &Arc<AttrTable>, options: &Options) -> Self {
+        let mut placer = Placer::new(table, &options.mapping);
         let mut known = |name, key| placer.target(Origin::standard(name, key)).cloned();
         Self {
             email: known("mail", standard::EMAIL),
@@ -102,6 +106,7 @@ impl Persons {
             username: known("uid", standard::USERNAME),
             phone_number: known("phone_number", standard::PHONE_NUMBER),
             placer,
+            caps: options.caps,
         }
     }
 
@@ -127,10 +132,9 @@ impl Persons {
         let mut passwords = Vec::new();
         let mut rest = None;
         let (mut mobile, mut telephone) = (Vec::new(), Vec::new());
-        for Line { name: description, value } in lines.drain(1..) {
+        for Line { name: description, field, value } in lines.drain(1..) {
             let (name, options) = entry::split_options(&description);
             let binary = entry::is_binary_option(options);
-            let field = entry::field(name);
             if options.is_some() && !binary && !matches!(field, Field::ObjectClass | Field::Ignored) {
                 self.other(&mut user, &description, value, false, notes);
                 continue;
@@ -173,7 +177,7 @@ impl Persons {
         }
         self.telephones(&mut user, mobile, telephone, notes);
         if !passwords.is_empty() {
-            user.password = password::read(passwords, notes);
+            user.password = password::read(passwords, &self.caps, notes);
         }
         if user.password == ImportPassword::Locked {
             user.enabled = Some(false);

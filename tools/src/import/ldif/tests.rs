@@ -22,7 +22,7 @@ fn a_person_becomes_a_user() {
         "version: 1\n\ndn: uid=babs,ou=people,dc=example,dc=com\nobjectClass: inetOrgPerson\nuid: babs\nCN: Barbara Jensen\n\
          cn: Babs Jensen\ncn;lang-fr: Barbe\nsn: Jensen\nmail: babs@example.com\nmail: b@example.com\n\
          telephoneNumber: +1 313 555 3233\nmobile: +1 313 555 4332\npreferredLanguage: en-US\nemployeeNumber: 42\n\
-         uidNumber: 1000\nuserPassword: {SSHA}x\nentryUUID: 597ae2f6-16a6-1027-98f4-abcdefabcdef\n\
+         uidNumber: 1000\nuserPassword: {SSHA}0c0blFTXXNuAMHECS4uxrj3ZieMoWImr\nentryUUID: 597ae2f6-16a6-1027-98f4-abcdefabcdef\n\
          createTimestamp: 20200604120000Z\nmodifyTimestamp: 20200604120001Z\nmemberOf: cn=x\n",
     );
     let run = Run::plain(Format::Ldif, &inputs);
@@ -48,7 +48,7 @@ fn a_person_becomes_a_user() {
     for (name, value) in want {
         assert!(got[name] == value, "{name}");
     }
-    assert_eq!(user.password, ImportPassword::Hash("{SSHA}x".into()));
+    assert_eq!(user.password, ImportPassword::Hash("{SSHA}0c0blFTXXNuAMHECS4uxrj3ZieMoWImr".into()));
     assert_eq!(user.sub.map(|s| s[0]), Some(0x59));
     assert_eq!((user.created_at_ms, user.updated_at_ms), (Some(1_591_272_000_000), Some(1_591_272_001_000)));
 }
