@@ -143,9 +143,9 @@ mod tests {
         let sizes = RunSizes { runs: vec![100, 100], base: 0 };
         assert_eq!(choose_column(&sizes, &policy), ColumnStep::Nothing);
         assert_eq!(choose_sorted(&sizes, &policy), SortedStep::Nothing);
-        let sizes = RunSizes { runs: vec![100; 5], base: 5000 };
+        let sizes = RunSizes { runs: vec![100; 7], base: 5000 };
         assert_eq!(choose_column(&sizes, &policy), ColumnStep::Rebase);
-        assert_eq!(choose_sorted(&sizes, &policy), SortedStep::Merge(0..5));
+        assert_eq!(choose_sorted(&sizes, &policy), SortedStep::Merge(0..7));
     }
 
     #[test]
