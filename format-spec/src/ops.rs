@@ -65,6 +65,13 @@ pub struct Cells<'a> {
     left: usize,
 }
 
+impl Default for Cells<'_> {
+    /// No cells.
+    fn default() -> Self {
+        Self { reader: Reader::new("cells", &[]), left: 0 }
+    }
+}
+
 impl<'a> Cells<'a> {
     /// Reads the cells of a put.
     ///

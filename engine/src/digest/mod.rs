@@ -1,3 +1,4 @@
-//! Digests of a pool's content: single facts now, the tree above them.
+//! Digests of a pool's content: single facts, and the tree above them.
 
 pub mod fact;
+pub mod tree;

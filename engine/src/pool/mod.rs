@@ -1,7 +1,23 @@
-//! One pool's state and the text that it is made of.
+//! One pool: its state, its rules, its reads, and how its writes are prepared.
 
+pub mod check;
 pub mod collation;
+pub(crate) mod draft;
 pub mod filter;
+mod handle;
+pub(crate) mod keyspace;
+pub(crate) mod lease;
 pub mod names;
+pub(crate) mod open;
+mod query;
+mod read;
+pub(crate) mod record;
+pub mod request;
+pub(crate) mod runs;
 pub mod schema;
+pub mod snapshot;
 pub mod value;
+pub(crate) mod version;
+pub mod view;
+
+pub use handle::Pool;

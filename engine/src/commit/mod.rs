@@ -1,0 +1,367 @@
+//! The one write path. Every change of every pool goes through [`Pipeline::lead`], which reads top
+//! to bottom as the steps happen: check against what is newer, number, encode, seal, append and
+//! sync, apply, publish, answer.
+//!
+//! Invariants:
+//! 1. One leader at a time: whoever holds the log. A lone writer leads on its own thread.
+//! 2. A frame is everything that one pool commits in one batch.
+//! 3. `applied ≤ synced`: a transaction reaches a memtable only once it is durable, so a failed
+//!    sync leaves nothing to undo. The conflict table bridges the time in between.
+//! 4. The leader reads no page: what a transaction rests on was read by its writer, who names it.
+
+pub(crate) mod sequence;
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, TryLockError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use stoa_format::Seq;
+
+use crate::error::{Error, Result};
+use crate::pool::draft::{Draft, Draught, Prepared};
+use crate::pool::open::{OpenPool, PoolFrame, lock};
+use crate::pool::request::{Committed, Transaction};
+use crate::store::Shared;
+use crate::store::catalogue::Catalogue;
+use crate::wal::Log;
+
+use sequence::{Frame, sequence};
+
+/// The log is sealed when nothing was written for this long.
+const SEAL_AFTER: Duration = Duration::from_millis(10);
+/// A draft that was beaten this often is prepared by the leader itself, who cannot be beaten.
+const BEATEN_MAX: u32 = 4;
+
+/// Whose transaction it is.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// A pool's.
+    Pool(Arc<OpenPool>),
+    /// The store's own: pools, access control.
+    Catalogue,
+}
+
+/// How a request ended.
+pub(crate) enum Reply {
+    /// It is durable and visible.
+    Committed(Committed),
+    /// Something that it rests on has changed: prepare it again.
+    Beaten,
+    /// It failed.
+    Failed(Error),
+}
+
+type Done = Box<dyn FnOnce(Reply) + Send>;
+
+/// A transaction on its way.
+pub(crate) enum Work {
+    /// Prepared by its writer.
+    Prepared(Prepared),
+    /// To be prepared by the leader.
+    Unprepared(Box<Transaction>),
+}
+
+struct Request {
+    target: Target,
+    work: Work,
+    done: Done,
+}
+
+/// The queue of transactions and the log behind it.
+pub(crate) struct Pipeline {
+    queue: Mutex<Vec<Request>>,
+    wake: Condvar,
+    log: Mutex<Log>,
+    stop: AtomicBool,
+}
+
+impl Pipeline {
+    pub(crate) fn new(log: Log) -> Self {
+        Self { queue: Mutex::default(), wake: Condvar::new(), log: Mutex::new(log), stop: AtomicBool::new(false) }
+    }
+
+    /// The log, for what is not a commit: retirement, sealing, facts about it.
+    pub(crate) fn log(&self) -> std::sync::MutexGuard<'_, Log> {
+        lock(&self.log)
+    }
+
+    /// Puts a request into the queue. Some thread leads it: this one by [`Pipeline::lead_now`], or
+    /// the commit thread once it is woken.
+    fn enqueue(&self, target: Target, work: Work, done: Done) {
+        lock(&self.queue).push(Request { target, work, done });
+    }
+
+    /// Leads whatever is queued, if nobody else does.
+    fn lead_now(&self, shared: &Shared) {
+        match self.log.try_lock() {
+            Ok(mut log) => self.drain(shared, &mut log),
+            Err(TryLockError::Poisoned(poisoned)) => self.drain(shared, &mut poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        // Whoever came while the log was held found it held: the commit thread takes it up.
+        if !lock(&self.queue).is_empty() {
+            self.wake.notify_one();
+        }
+    }
+
+    fn drain(&self, shared: &Shared, log: &mut Log) {
+        loop {
+            let batch = std::mem::take(&mut *lock(&self.queue));
+            if batch.is_empty() {
+                return;
+            }
+            self.lead(shared, log, batch);
+        }
+    }
+
+    /// The commit thread: leads what others leave, and seals the log when it is idle.
+    pub(crate) fn run(&self, shared: &Shared) {
+        let mut idle = false;
+        loop {
+            let queue = lock(&self.queue);
+            let waited = if queue.is_empty() && !self.stop.load(Relaxed) {
+                let timeout = if idle { Duration::from_secs(3600) } else { SEAL_AFTER };
+                match self.wake.wait_timeout(queue, timeout) {
+                    Ok((queue, waited)) => (queue.is_empty(), waited.timed_out()),
+                    Err(poisoned) => (poisoned.into_inner().0.is_empty(), false),
+                }
+            } else {
+                let empty = queue.is_empty();
+                drop(queue);
+                (empty, false)
+            };
+            if self.stop.load(Relaxed) && waited.0 {
+                return;
+            }
+            let mut log = self.log();
+            self.drain(shared, &mut log);
+            idle = waited.0 && waited.1;
+            if idle {
+                // A failed seal fails the log itself, which says so to the next writer.
+                let _ = log.seal();
+            }
+        }
+    }
+
+    /// Wakes the commit thread for the last time.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Relaxed);
+        self.wake.notify_all();
+    }
+
+    /// Commits one batch.
+    fn lead(&self, shared: &Shared, log: &mut Log, batch: Vec<Request>) {
+        let (prepared, unprepared): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|request| matches!(request.work, Work::Prepared(_)));
+        self.commit_batch(shared, log, prepared);
+        // Each of these sees everything before it, so that nothing can beat it.
+        for request in unprepared {
+            if let Some(request) = prepare_in_turn(request) {
+                self.commit_batch(shared, log, vec![request]);
+            }
+        }
+    }
+
+    fn commit_batch(&self, shared: &Shared, log: &mut Log, batch: Vec<Request>) {
+        if batch.is_empty() {
+            return;
+        }
+        let bound: usize = batch.iter().map(Request::bytes_max).sum();
+        if let Err(error) = log.ensure_room(bound as u64) {
+            batch.into_iter().for_each(|request| (request.done)(Reply::Failed(error.clone())));
+            return;
+        }
+        let requests = batch.into_iter().filter_map(|request| match request.work {
+            Work::Prepared(prepared) => Some((request.target, prepared, request.done)),
+            Work::Unprepared(_) => None,
+        });
+        let (mut frames, beaten) = sequence(shared, requests);
+        if !frames.is_empty() {
+            match log.append(frames.iter().map(|frame| &frame.body[..])) {
+                Ok(places) => {
+                    for (frame, place) in frames.iter_mut().zip(places) {
+                        finish_frame(shared, frame, place);
+                    }
+                    self.wants_spare(shared, log);
+                }
+                Err(error) => {
+                    for frame in frames {
+                        frame.answers.into_iter().for_each(|(_, done)| done(Reply::Failed(error.clone())));
+                    }
+                    beaten.into_iter().for_each(|done| done(Reply::Failed(error.clone())));
+                    return;
+                }
+            }
+        }
+        for frame in frames {
+            for (committed, done) in frame.answers {
+                done(Reply::Committed(committed));
+            }
+        }
+        beaten.into_iter().for_each(|done| done(Reply::Beaten));
+    }
+
+    fn wants_spare(&self, shared: &Shared, log: &Log) {
+        if let Some(bytes) = log.wants_spare() {
+            shared.make_spare(bytes);
+        }
+    }
+}
+
+impl Request {
+    /// No more than this goes to the log for it.
+    fn bytes_max(&self) -> usize {
+        /// Shells, nonce, tag, lengths and alignment.
+        const OVERHEAD_BYTES: usize = 256;
+        match &self.work {
+            Work::Prepared(prepared) => prepared.body.len() + OVERHEAD_BYTES,
+            Work::Unprepared(_) => OVERHEAD_BYTES,
+        }
+    }
+}
+
+/// Prepares a transaction on the newest state, under the leader's lock.
+fn prepare_in_turn(request: Request) -> Option<Request> {
+    let Request { target, work, done } = request;
+    let (Target::Pool(pool), Work::Unprepared(transaction)) = (&target, work) else { return None };
+    let snapshot = pool.snapshot();
+    match Draft::prepare(&snapshot, &transaction, &mut Vec::new()) {
+        Ok(Draught::Write(prepared)) => Some(Request { target, work: Work::Prepared(prepared), done }),
+        Ok(Draught::Answer(committed)) => {
+            done(Reply::Committed(committed));
+            None
+        }
+        Err(error) => {
+            done(Reply::Failed(error));
+            None
+        }
+    }
+}
+
+/// Applies a durable frame and makes it visible.
+fn finish_frame(shared: &Shared, frame: &mut Frame, place: crate::wal::FramePlace) {
+    let last_seq = Seq(frame.first_seq.0 + frame.answers.len() as u64 - 1);
+    let plain = Bytes::from(std::mem::take(&mut frame.plain));
+    match &frame.target {
+        Target::Pool(pool) => {
+            lock(&pool.frames).push_back(PoolFrame { place, first_seq: frame.first_seq, last_seq });
+            let applied = pool.apply(frame.first_seq, &plain);
+            assert!(applied.is_ok(), "what this leader encoded decodes");
+            pool.publish(last_seq);
+            shared.after_commit(pool);
+        }
+        Target::Catalogue => {
+            let applied = lock(&shared.catalogue).apply(frame.first_seq, &plain);
+            assert!(applied.is_ok(), "what this leader encoded decodes");
+        }
+    }
+}
+
+impl Shared {
+    /// Commits a transaction and waits until it is durable and visible.
+    pub(crate) fn commit(&self, pool: &Arc<OpenPool>, transaction: Transaction) -> Result<Committed> {
+        let mut reserved = Vec::new();
+        for _ in 0..BEATEN_MAX {
+            self.admit(pool)?;
+            let snapshot = pool.snapshot();
+            let prepared = match Draft::prepare(&snapshot, &transaction, &mut reserved)? {
+                Draught::Answer(committed) => return Ok(committed),
+                Draught::Write(prepared) => prepared,
+            };
+            match self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Prepared(prepared)) {
+                Reply::Committed(committed) => return Ok(committed),
+                Reply::Failed(error) => return Err(error),
+                Reply::Beaten => {}
+            }
+        }
+        match self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Unprepared(Box::new(transaction))) {
+            Reply::Committed(committed) => Ok(committed),
+            Reply::Failed(error) => Err(error),
+            Reply::Beaten => Err(Error::new(crate::error::ErrorKind::TryAgain, "the pool is changing: try again")),
+        }
+    }
+
+    /// Prepares a transaction on this thread and answers from the commit thread.
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        pool: &Arc<OpenPool>,
+        transaction: Transaction,
+        done: Box<dyn FnOnce(Result<Committed>) + Send>,
+    ) {
+        self.submit_again(Arc::clone(pool), transaction, Vec::new(), 0, done);
+    }
+
+    fn submit_again(
+        self: &Arc<Self>,
+        pool: Arc<OpenPool>,
+        transaction: Transaction,
+        mut reserved: Vec<stoa_format::Ordinal>,
+        beaten: u32,
+        done: Box<dyn FnOnce(Result<Committed>) + Send>,
+    ) {
+        let target = Target::Pool(Arc::clone(&pool));
+        let finish = |reply: Reply| match reply {
+            Reply::Committed(committed) => Ok(committed),
+            Reply::Failed(error) => Err(error),
+            Reply::Beaten => Err(Error::new(crate::error::ErrorKind::TryAgain, "the pool is changing: try again")),
+        };
+        if beaten >= BEATEN_MAX {
+            let work = Work::Unprepared(Box::new(transaction));
+            self.pipeline.enqueue(target, work, Box::new(move |reply| done(finish(reply))));
+            self.wake_commit();
+            return;
+        }
+        if let Err(error) = self.admit(&pool) {
+            return done(Err(error));
+        }
+        let prepared = match Draft::prepare(&pool.snapshot(), &transaction, &mut reserved) {
+            Ok(Draught::Write(prepared)) => prepared,
+            Ok(Draught::Answer(committed)) => return done(Ok(committed)),
+            Err(error) => return done(Err(error)),
+        };
+        let shared = Arc::clone(self);
+        let reply: Done = Box::new(move |reply| match reply {
+            Reply::Beaten => {
+                // Not on the commit thread: preparing may read pages.
+                let again = Arc::clone(&shared);
+                shared.retry(Box::new(move || again.submit_again(pool, transaction, reserved, beaten + 1, done)));
+            }
+            reply => done(finish(reply)),
+        });
+        self.pipeline.enqueue(target, Work::Prepared(prepared), reply);
+        self.wake_commit();
+    }
+
+    /// Commits a change of the catalogue and waits until it is durable.
+    pub(crate) fn commit_catalogue(&self, body: Vec<u8>) -> Result<Seq> {
+        let prepared = Catalogue::prepared(body);
+        match self.send_and_wait(Target::Catalogue, Work::Prepared(prepared)) {
+            Reply::Committed(committed) => Ok(committed.seq),
+            Reply::Failed(error) => Err(error),
+            Reply::Beaten => Err(Error::new(crate::error::ErrorKind::TryAgain, "the catalogue is changing: try again")),
+        }
+    }
+
+    fn send_and_wait(&self, target: Target, work: Work) -> Reply {
+        let (send, receive) = std::sync::mpsc::sync_channel(1);
+        let done = Box::new(move |reply| drop(send.send(reply)));
+        self.pipeline.enqueue(target, work, done);
+        self.pipeline.lead_now(self);
+        if !self.has_threads() {
+            // Nobody else would take it up.
+            let mut log = self.pipeline.log();
+            self.pipeline.drain(self, &mut log);
+        }
+        receive.recv().unwrap_or_else(|_| {
+            Reply::Failed(Error::new(crate::error::ErrorKind::InDoubt, "the store was closed meanwhile"))
+        })
+    }
+
+    fn wake_commit(&self) {
+        match self.has_threads() {
+            true => self.pipeline.wake.notify_one(),
+            false => self.pipeline.lead_now(self),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The versioned state since the last flush: what was committed, ordered by key and then by Seq.
+//!
+//! Invariants:
+//! 1. Only the commit leader inserts, in ascending order of Seq; readers need no lock.
+//! 2. Nothing is ever changed or removed: a reader that pins a Seq sees the same for as long as it
+//!    holds the memtable. A flush drops the whole memtable.
+//! 3. One packed delta a user and transaction: a commit makes one insertion a user, not one an
+//!    attribute.
+
+use std::cmp::Reverse;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use crossbeam_skiplist::SkipMap;
+use stoa_format::ops::{Cells, PUT_CREATES};
+use stoa_format::{Keyspace, Ordinal, Seq};
+
+/// What an entry costs besides its bytes: skip-list node and handles.
+const ENTRY_OVERHEAD_BYTES: u64 = 120;
+
+/// What one transaction did to one user.
+#[derive(Clone)]
+pub struct Delta {
+    /// `PUT_CREATES`, `PUT_DELETES` or 0.
+    pub flags: u8,
+    /// Encoded cells.
+    pub cells: Bytes,
+}
+
+impl Delta {
+    /// The cells, which the writer encoded or replay has checked.
+    pub fn cells(&self) -> Cells<'_> {
+        Cells::decode(&self.cells).unwrap_or_default()
+    }
+
+    /// Whether no run says anything about this user.
+    pub fn creates(&self) -> bool {
+        self.flags & PUT_CREATES != 0
+    }
+}
+
+type UserKey = (u64, Reverse<u64>);
+/// Keyspace and key in one, then the newest first.
+type FlatKey = (Bytes, Reverse<u64>);
+
+/// One memtable: active while it takes commits, frozen once a flush has begun.
+#[derive(Default)]
+pub struct Memtable {
+    users: SkipMap<UserKey, Delta>,
+    keys: SkipMap<FlatKey, Option<Bytes>>,
+    size_bytes: AtomicU64,
+}
+
+impl Memtable {
+    /// Adds a user's delta at `seq`.
+    pub fn put(&self, ordinal: Ordinal, seq: Seq, delta: Delta) {
+        self.grow(delta.cells.len());
+        self.users.insert((ordinal.0, Reverse(seq.0)), delta);
+    }
+
+    /// Sets or deletes a key at `seq`. `flat` is the keyspace's octet and the key.
+    pub fn set_key(&self, flat: Bytes, seq: Seq, value: Option<Bytes>) {
+        self.grow(flat.len() + value.as_ref().map_or(0, Bytes::len));
+        self.keys.insert((flat, Reverse(seq.0)), value);
+    }
+
+    fn grow(&self, bytes: usize) {
+        self.size_bytes.fetch_add(bytes as u64 + ENTRY_OVERHEAD_BYTES, Relaxed);
+    }
+
+    /// Roughly how much memory it takes.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes.load(Relaxed)
+    }
+
+    /// Whether nothing was committed into it.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.keys.is_empty()
+    }
+
+    /// The deltas of one user, newest first, from `seq` backwards. Answers the first that `visit`
+    /// makes something of.
+    pub fn user<T>(&self, ordinal: Ordinal, seq: Seq, mut visit: impl FnMut(&Delta) -> Option<T>) -> Option<T> {
+        let from = (ordinal.0, Reverse(seq.0));
+        let to = (ordinal.0, Reverse(0));
+        self.users.range(from..=to).find_map(|entry| visit(entry.value()))
+    }
+
+    /// The users with a delta at or before `seq`, in ascending order from `from`, each once.
+    pub fn changed_users(&self, from: Ordinal, seq: Seq) -> impl Iterator<Item = Ordinal> + '_ {
+        let mut last = None;
+        self.users.range((from.0, Reverse(u64::MAX))..).filter_map(move |entry| {
+            let (ordinal, Reverse(at)) = *entry.key();
+            if at > seq.0 || last == Some(ordinal) {
+                return None;
+            }
+            last = Some(ordinal);
+            Some(Ordinal(ordinal))
+        })
+    }
+
+    /// All deltas: ascending by ordinal, newest first within one.
+    pub fn deltas(&self) -> impl Iterator<Item = (Ordinal, Delta)> + '_ {
+        self.users.iter().map(|entry| (Ordinal(entry.key().0), entry.value().clone()))
+    }
+
+    /// What this memtable says of a key at `seq`: `None` for nothing, `Some(None)` for deleted.
+    pub fn key(&self, flat: &Bytes, seq: Seq) -> Option<Option<Bytes>> {
+        let from = (flat.clone(), Reverse(seq.0));
+        let to = (flat.clone(), Reverse(0));
+        self.keys.range(from..=to).next().map(|entry| entry.value().clone())
+    }
+
+    /// The newest entry at or before `seq` of each key from `from` on, in ascending order of key.
+    /// Keys are flat: they begin with their keyspace's octet.
+    pub fn keys_from(&self, from: &Bytes, seq: Seq) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
+        let mut last: Option<Bytes> = None;
+        let bound = Bound::Included((from.clone(), Reverse(u64::MAX)));
+        self.keys.range((bound, Bound::Unbounded)).filter_map(move |entry| {
+            let (key, Reverse(at)) = entry.key();
+            if *at > seq.0 || last.as_ref() == Some(key) {
+                return None;
+            }
+            last = Some(key.clone());
+            Some((key.clone(), entry.value().clone()))
+        })
+    }
+}
+
+/// A key with its keyspace in front.
+pub fn flat_key(keyspace: Keyspace, key: &[u8]) -> Bytes {
+    let mut flat = Vec::with_capacity(1 + key.len());
+    flat.push(keyspace.0);
+    flat.extend_from_slice(key);
+    Bytes::from(flat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stoa_format::AttrId;
+    use stoa_format::ops::{CellRef, encode_cells};
+
+    fn delta(flags: u8, cells: &[(AttrId, CellRef<'_>)]) -> Delta {
+        let mut out = Vec::new();
+        encode_cells(cells.iter().copied(), &mut out);
+        Delta { flags, cells: Bytes::from(out) }
+    }
+
+    #[test]
+    fn a_reader_sees_its_own_seq_for_ever() {
+        let table = Memtable::default();
+        table.put(Ordinal(1), Seq(5), delta(PUT_CREATES, &[(AttrId(64), CellRef::Int(1))]));
+        table.put(Ordinal(1), Seq(7), delta(0, &[(AttrId(64), CellRef::Int(2))]));
+        let read = |seq| {
+            table.user(Ordinal(1), Seq(seq), |delta| match delta.cells().find(AttrId(64)) {
+                Ok(Some(CellRef::Int(value))) => Some(value),
+                _ => None,
+            })
+        };
+        assert_eq!((read(4), read(5), read(6), read(7)), (None, Some(1), Some(1), Some(2)));
+        let key = flat_key(Keyspace(1), b"k");
+        table.set_key(key.clone(), Seq(5), Some(Bytes::from_static(b"v")));
+        table.set_key(key.clone(), Seq(6), None);
+        assert_eq!(table.key(&key, Seq(4)), None);
+        assert_eq!(table.key(&key, Seq(5)), Some(Some(Bytes::from_static(b"v"))));
+        assert_eq!(table.key(&key, Seq(9)), Some(None));
+        let from = flat_key(Keyspace(1), b"");
+        assert_eq!(table.keys_from(&from, Seq(5)).count(), 1);
+        assert_eq!(table.keys_from(&from, Seq(6)).next(), Some((key, None)));
+        assert_eq!(table.changed_users(Ordinal(0), Seq(4)).count(), 0);
+        assert_eq!(table.changed_users(Ordinal(0), Seq(9)).collect::<Vec<_>>(), [Ordinal(1)]);
+    }
+}

@@ -1,0 +1,611 @@
+//! A transaction being prepared on its writer's own thread: old values are read at a pinned
+//! snapshot, rules are checked, and physical operations come out.
+//!
+//! Invariants:
+//! 1. Nothing outside the draft changes; dropping it undoes everything (a reserved ordinal is
+//!    lost, which costs one bit in each column).
+//! 2. Every decision rests on something named in `reads`: if nobody has written any of it since
+//!    the snapshot, the draft is still right. The leader checks that, and only that.
+//! 3. Uniqueness is judged on the state after the whole transaction, so two users can swap.
+
+mod creds;
+mod delete;
+mod groups;
+mod schema;
+mod setall;
+mod users;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stoa_format::ops::{CellRef, EventKind, Operation, PUT_CREATES, PUT_DELETES, Subject, encode_cells};
+use stoa_format::wire::Write;
+use stoa_format::{AttrId, Ordinal, Seq, Sub};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::keyspace::{self, Key, split_flat};
+use super::record::AnswerRecord;
+use super::request::{Committed, Op, Outcome, Status, Transaction, UserRef};
+use super::runs::OwnedCell;
+use super::schema::{Alias, Attribute, Schema};
+use super::snapshot::{Snapshot, damaged, no_user};
+use super::value::{CellValue, Value};
+use crate::digest::fact::{fact, leaf_hash};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A transaction that is ready for the leader.
+pub(crate) struct Prepared {
+    /// The snapshot that it rests on.
+    pub base_seq: Seq,
+    /// Conflict keys of what was read.
+    pub reads: Vec<u64>,
+    /// Conflict keys of what is written.
+    pub writes: Vec<u64>,
+    /// Rests on the whole pool: nothing at all may have been written since.
+    pub exclusive: bool,
+    /// The transaction's bytes for the frame: actor and operations.
+    pub body: Vec<u8>,
+    /// Where the leader writes the transaction's Seq into the body, if anywhere.
+    pub seq_at: Option<usize>,
+    /// What each operation does.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What preparing a transaction came to.
+pub(crate) enum Draught {
+    /// To be committed.
+    Write(Prepared),
+    /// Everything is already so, or was answered before: nothing to write.
+    Answer(Committed),
+}
+
+/// A user as the transaction leaves it.
+struct UserDraft {
+    sub: Sub,
+    created: bool,
+    deleted: bool,
+    cells: BTreeMap<AttrId, Option<OwnedCell>>,
+}
+
+/// An alias value that the transaction gives to a user.
+struct Claim {
+    attr: AttrId,
+    ordinal: Ordinal,
+    key: String,
+    hash: u64,
+    op: usize,
+}
+
+/// The work in progress.
+pub(crate) struct Draft<'a> {
+    snapshot: &'a Snapshot,
+    schema: Arc<Schema>,
+    now_ms: u64,
+    op: usize,
+    users: BTreeMap<Ordinal, UserDraft>,
+    by_sub: HashMap<Sub, Ordinal>,
+    keys: BTreeMap<Bytes, Option<Bytes>>,
+    documents: BTreeMap<String, Option<Vec<u8>>>,
+    digests: HashMap<u64, u128>,
+    claims: Vec<Claim>,
+    events: Vec<u8>,
+    reads: HashSet<u64>,
+    writes: HashSet<u64>,
+    exclusive: bool,
+    reserved: &'a mut Vec<Ordinal>,
+    taken: usize,
+}
+
+/// The conflict key of a user's profile.
+pub(crate) fn user_conflict(ordinal: Ordinal) -> u64 {
+    conflict(0, &ordinal.0.to_be_bytes())
+}
+
+/// The conflict key of a user's sign-in state, which profile changes leave alone.
+pub(crate) fn sign_in_conflict(ordinal: Ordinal) -> u64 {
+    conflict(1, &ordinal.0.to_be_bytes())
+}
+
+fn conflict(tag: u8, bytes: &[u8]) -> u64 {
+    let mut buffer = [0; 40];
+    if bytes.len() < buffer.len() {
+        buffer[0] = tag;
+        buffer[1..=bytes.len()].copy_from_slice(bytes);
+        return xxh3_64(&buffer[..=bytes.len()]);
+    }
+    xxh3_64(&[&[tag], bytes].concat())
+}
+
+impl<'a> Draft<'a> {
+    /// Prepares `transaction` on `snapshot`. `reserved` keeps ordinals from an earlier try.
+    pub(crate) fn prepare(
+        snapshot: &'a Snapshot,
+        transaction: &Transaction,
+        reserved: &'a mut Vec<Ordinal>,
+    ) -> Result<Draught> {
+        let mut draft = Self::new(snapshot, reserved);
+        let token_key = transaction
+            .token
+            .as_ref()
+            .map(|token| Key::new(keyspace::TOKENS).terminated(transaction.actor.as_bytes()).rest(&token.token).flat());
+        if let (Some(flat), Some(token)) = (&token_key, &transaction.token) {
+            if let Some(answer) = draft.answered(flat, token.request)? {
+                return Ok(Draught::Answer(answer));
+            }
+        }
+        let mut outcomes = Vec::with_capacity(transaction.ops.len());
+        for (i, op) in transaction.ops.iter().enumerate() {
+            draft.op = i;
+            outcomes.push(draft.apply(op).map_err(|error| error.at_op(i))?);
+        }
+        draft.check_claims()?;
+        if draft.is_empty() && token_key.is_none() {
+            return Ok(Draught::Answer(Committed { seq: snapshot.seq, replayed: false, outcomes }));
+        }
+        let answer = token_key.zip(transaction.token.as_ref()).map(|(flat, token)| {
+            let record =
+                AnswerRecord { time_ms: draft.now_ms, request: token.request, seq: Seq(0), outcomes: outcomes.clone() };
+            (flat, record.encode())
+        });
+        Ok(Draught::Write(draft.finish(&transaction.actor, answer, outcomes)))
+    }
+
+    fn new(snapshot: &'a Snapshot, reserved: &'a mut Vec<Ordinal>) -> Self {
+        Self {
+            snapshot,
+            schema: Arc::clone(snapshot.schema()),
+            now_ms: snapshot.pool.now_ms(),
+            op: 0,
+            users: BTreeMap::new(),
+            by_sub: HashMap::new(),
+            keys: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            digests: HashMap::new(),
+            claims: Vec::new(),
+            events: Vec::new(),
+            reads: HashSet::from([conflict(3, b"schema")]),
+            writes: HashSet::new(),
+            exclusive: false,
+            reserved,
+            taken: 0,
+        }
+    }
+
+    /// The answer that was given to this token before.
+    fn answered(&mut self, flat: &Bytes, request: [u8; 16]) -> Result<Option<Committed>> {
+        let Some(bytes) = self.key(flat)? else { return Ok(None) };
+        let record = AnswerRecord::decode(&bytes).map_err(|fault| damaged(&fault))?;
+        if record.time_ms.saturating_add(self.snapshot.pool.limits().token_ttl_ms) < self.now_ms {
+            return Ok(None);
+        }
+        if record.request != request {
+            return Err(Error::conflict("this token was used for another request: use a new token for a new request"));
+        }
+        Ok(Some(Committed { seq: record.seq, replayed: true, outcomes: record.outcomes }))
+    }
+
+    fn apply(&mut self, op: &Op) -> Result<Outcome> {
+        match op {
+            Op::UserCreate(new) => self.user_create(new),
+            Op::UserSet { user, if_version, take_alias, changes } => {
+                self.user_set(user, *if_version, *take_alias, changes)
+            }
+            Op::UserAdd { user, if_version, values } => self.user_multi(user, *if_version, values, true),
+            Op::UserRemove { user, if_version, values } => self.user_multi(user, *if_version, values, false),
+            Op::UserDelete { user, if_version } => self.user_delete(user, *if_version),
+            Op::UserEnable { user, enabled } => self.user_enable(user, *enabled),
+            Op::UserStatus { user, if_version, status } => self.user_status(user, *if_version, *status),
+            Op::CredSet { user, if_version, temporary, password } => {
+                self.cred_set(user, *if_version, *temporary, password)
+            }
+            Op::CredUnlock { user } => self.cred_unlock(user),
+            Op::CheckRecorded(recorded) => self.check_recorded(recorded),
+            Op::FactorPut { user, kind, id, if_version, label, blob } => {
+                self.factor_put(user, kind, id, *if_version, label.as_deref(), blob)
+            }
+            Op::FactorDel { user, kind, id } => self.factor_del(user, kind, id),
+            Op::FactorConsume { user, code } => self.factor_consume(user, code),
+            Op::IdentityLink { user, provider, subject } => self.identity_link(user, provider, subject),
+            Op::IdentityUnlink { user, provider, subject } => self.identity_unlink(user, provider, subject),
+            Op::GroupCreate { name, fields } => self.group_create(name, fields),
+            Op::GroupSet { name, fields } => self.group_set(name, fields),
+            Op::GroupRename { name, to } => self.group_rename(name, to),
+            Op::GroupDelete { name } => self.group_delete(name),
+            Op::GroupSweep { id } => self.group_sweep(*id),
+            Op::GroupAdd { name, users } => self.group_members(name, users, true),
+            Op::GroupRemove { name, users } => self.group_members(name, users, false),
+            Op::SchemaAlter { if_version, schema } => self.schema_alter(*if_version, schema),
+            Op::ConfigSet { name, if_version, json } => self.config_set(name, *if_version, json),
+            Op::ConfigDel { name } => self.config_del(name),
+            Op::UserSetAll { filter, args, status, changes } => {
+                self.user_set_all(filter.as_deref(), args, *status, changes)
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.users.values().all(|user| user.cells.is_empty() && !user.deleted)
+            && self.keys.is_empty()
+            && self.documents.is_empty()
+            && self.digests.values().all(|delta| *delta == 0)
+    }
+
+    // ---- reading through the draft ----
+
+    /// The user that `user` names: as before the transaction, or made by it.
+    fn find(&mut self, user: &UserRef) -> Result<Option<Ordinal>> {
+        if let UserRef::Sub(sub) = user
+            && let Some(&ordinal) = self.by_sub.get(sub)
+        {
+            return Ok(Some(ordinal).filter(|ordinal| !self.users[ordinal].deleted));
+        }
+        let found = self.snapshot.resolve(user)?;
+        if let Some(ordinal) = found {
+            self.reads.insert(user_conflict(ordinal));
+            if self.users.get(&ordinal).is_some_and(|user| user.deleted) {
+                return Ok(None);
+            }
+        }
+        Ok(found)
+    }
+
+    fn require(&mut self, user: &UserRef) -> Result<Ordinal> {
+        self.find(user)?.ok_or_else(no_user)
+    }
+
+    /// The draft of a user, begun if need be.
+    fn user(&mut self, ordinal: Ordinal) -> Result<&mut UserDraft> {
+        if !self.users.contains_key(&ordinal) {
+            let sub = self.snapshot.sub_of(ordinal)?;
+            self.by_sub.insert(sub, ordinal);
+            let draft = UserDraft { sub, created: false, deleted: false, cells: BTreeMap::new() };
+            self.users.insert(ordinal, draft);
+        }
+        self.users.get_mut(&ordinal).ok_or_else(no_user)
+    }
+
+    fn sub(&mut self, ordinal: Ordinal) -> Result<Sub> {
+        self.user(ordinal).map(|user| user.sub)
+    }
+
+    fn cell(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<OwnedCell>> {
+        match self.users.get(&ordinal) {
+            Some(user) => match user.cells.get(&attr) {
+                Some(cell) => Ok(cell.clone()),
+                None if user.created => Ok(None),
+                None => self.snapshot.cell(ordinal, attr),
+            },
+            None => self.snapshot.cell(ordinal, attr),
+        }
+    }
+
+    fn int(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<i64>> {
+        Ok(self.cell(ordinal, attr)?.and_then(|cell| cell.as_int()))
+    }
+
+    fn key(&mut self, flat: &Bytes) -> Result<Option<Bytes>> {
+        self.reads.insert(conflict(2, flat));
+        match self.keys.get(flat) {
+            Some(staged) => Ok(staged.clone()),
+            None => self.snapshot.key(flat),
+        }
+    }
+
+    /// All keys with `prefix`, staged ones over stored ones; keys with their keyspace.
+    fn keys_with(&self, prefix: &Bytes) -> Result<BTreeMap<Bytes, Bytes>> {
+        let mut out = BTreeMap::new();
+        self.snapshot.scan_prefix(prefix, |key, value| {
+            let mut flat = Vec::with_capacity(key.len() + 1);
+            flat.push(prefix[0]);
+            flat.extend_from_slice(key);
+            out.insert(Bytes::from(flat), Bytes::copy_from_slice(value));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for (flat, staged) in self.keys.range(prefix.clone()..).take_while(|(flat, _)| flat.starts_with(prefix)) {
+            match staged {
+                Some(value) => out.insert(flat.clone(), value.clone()),
+                None => out.remove(flat),
+            };
+        }
+        Ok(out)
+    }
+
+    fn set_key(&mut self, flat: Bytes, value: Option<Bytes>) {
+        self.writes.insert(conflict(2, &flat));
+        self.keys.insert(flat, value);
+    }
+
+    // ---- values, facts, indexes ----
+
+    /// The value of an attribute in the draft.
+    fn value(&self, ordinal: Ordinal, attribute: &Attribute) -> Result<Option<Value>> {
+        if attribute.multi {
+            let prefix = Key::new(keyspace::MULTI).ordinal(ordinal).attr(attribute.id).flat();
+            let values = self.keys_with(&prefix)?;
+            let values: Vec<_> = values
+                .keys()
+                .map(|flat| Value::decode(attribute.ty, false, &flat[prefix.len()..]).map_err(|fault| damaged(&fault)))
+                .collect::<Result<_>>()?;
+            return Ok((!values.is_empty()).then_some(Value::Multi(values)));
+        }
+        self.cell(ordinal, attribute.id)?.map(|cell| cell_value(attribute, &cell)).transpose()
+    }
+
+    /// Stages a cell; `true` if that changes anything.
+    fn set_cell(&mut self, ordinal: Ordinal, attr: AttrId, cell: Option<OwnedCell>) -> Result<bool> {
+        if self.cell(ordinal, attr)? == cell {
+            return Ok(false);
+        }
+        let conflict = if attr == AttrId::SIGN_IN { sign_in_conflict(ordinal) } else { user_conflict(ordinal) };
+        self.reads.insert(conflict);
+        self.writes.insert(conflict);
+        self.user(ordinal)?.cells.insert(attr, cell);
+        Ok(true)
+    }
+
+    /// Adds (or, negated, takes out) one fact of a user.
+    fn count_fact(&mut self, sub: Sub, name: &str, value: &[u8], present: bool) {
+        let key = &self.snapshot.pool.digest_key;
+        let text = sub.text();
+        let digest = fact(key, &text, name, value);
+        let leaf = leaf_hash(key, &text);
+        let sum = self.digests.entry(leaf).or_default();
+        *sum = if present { sum.wrapping_add(digest) } else { sum.wrapping_sub(digest) };
+    }
+
+    /// Stages a built-in cell that is a fact.
+    fn set_fact_cell(&mut self, ordinal: Ordinal, attr: AttrId, cell: Option<OwnedCell>) -> Result<bool> {
+        let before = self.cell(ordinal, attr)?;
+        if before == cell {
+            return Ok(false);
+        }
+        let sub = self.sub(ordinal)?;
+        if let Some((name, value)) = before.as_ref().and_then(|cell| built_in_fact(attr, cell)) {
+            self.count_fact(sub, name, &value, false);
+        }
+        if let Some((name, value)) = cell.as_ref().and_then(|cell| built_in_fact(attr, cell)) {
+            self.count_fact(sub, name, &value, true);
+        }
+        self.set_cell(ordinal, attr, cell)
+    }
+
+    /// Stages an attribute's value with its fact and indexes; `true` if that changes anything.
+    /// The indexes of a verified alias also hang on its flag: see `reindex`.
+    fn set_value(&mut self, ordinal: Ordinal, attribute: &Attribute, value: Option<Value>) -> Result<bool> {
+        let before = self.value(ordinal, attribute)?;
+        if before == value {
+            return Ok(false);
+        }
+        let sub = self.sub(ordinal)?;
+        if let Some(old) = &before {
+            self.count_fact(sub, &attribute.name, &old.wire(), false);
+        }
+        if let Some(new) = &value {
+            self.count_fact(sub, &attribute.name, &new.wire(), true);
+        }
+        if attribute.multi {
+            self.set_elements(ordinal, attribute, before.as_ref(), value.as_ref());
+            self.reads.insert(user_conflict(ordinal));
+            self.writes.insert(user_conflict(ordinal));
+            return Ok(true);
+        }
+        let cell = value.as_ref().and_then(Value::as_cell).map(|cell| match cell {
+            CellValue::Int(value) => OwnedCell::Int(value),
+            CellValue::Bytes(bytes) => OwnedCell::Bytes(Bytes::copy_from_slice(bytes)),
+        });
+        self.set_cell(ordinal, attribute.id, cell)
+    }
+
+    fn set_elements(&mut self, ordinal: Ordinal, attribute: &Attribute, before: Option<&Value>, after: Option<&Value>) {
+        let element_key = |value: &Value| {
+            let mut bytes = Vec::new();
+            value.encode(&mut bytes);
+            Key::new(keyspace::MULTI).ordinal(ordinal).attr(attribute.id).rest(&bytes).flat()
+        };
+        let old: HashSet<Bytes> = before.map(Value::elements).unwrap_or_default().iter().map(element_key).collect();
+        let new: HashSet<Bytes> = after.map(Value::elements).unwrap_or_default().iter().map(element_key).collect();
+        for gone in old.difference(&new) {
+            self.set_key(gone.clone(), None);
+        }
+        for come in new.difference(&old) {
+            self.set_key(come.clone(), Some(Bytes::new()));
+        }
+    }
+
+    /// The collated keys under which the alias index names this user for an attribute.
+    fn alias_keys(&self, ordinal: Ordinal, attribute: &Attribute) -> Result<Vec<String>> {
+        if attribute.alias == Alias::None || self.users.get(&ordinal).is_some_and(|user| user.deleted) {
+            return Ok(Vec::new());
+        }
+        if let Some(flag) = attribute.verified_by
+            && self.int(ordinal, flag)? != Some(1)
+        {
+            return Ok(Vec::new());
+        }
+        let Some(value) = self.value(ordinal, attribute)? else { return Ok(Vec::new()) };
+        let elements = if attribute.multi { value.elements().to_vec() } else { vec![value] };
+        Ok(elements.iter().map(|value| attribute.key(&value.text()).into_owned()).collect())
+    }
+
+    /// The keys under which the order index names this user for an attribute.
+    fn order_keys(&self, ordinal: Ordinal, attribute: &Attribute) -> Result<Vec<Bytes>> {
+        if !attribute.searchable || self.users.get(&ordinal).is_some_and(|user| user.deleted) {
+            return Ok(Vec::new());
+        }
+        let Some(value) = self.value(ordinal, attribute)? else { return Ok(Vec::new()) };
+        let elements = if attribute.multi { value.elements().to_vec() } else { vec![value] };
+        let keys = elements.iter().filter_map(Value::as_cell).map(|cell| order_key(attribute, cell, ordinal));
+        Ok(keys.collect())
+    }
+
+    /// Runs `change` and brings the indexes of `attributes` for this user up to date.
+    fn reindexed<T>(
+        &mut self,
+        ordinal: Ordinal,
+        attributes: &[&Attribute],
+        change: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let mut before = Vec::with_capacity(attributes.len());
+        for attribute in attributes {
+            before.push((self.alias_keys(ordinal, attribute)?, self.order_keys(ordinal, attribute)?));
+        }
+        let result = change(self)?;
+        for (attribute, (old_aliases, old_order)) in attributes.iter().zip(before) {
+            let (aliases, order) = (self.alias_keys(ordinal, attribute)?, self.order_keys(ordinal, attribute)?);
+            for key in old_aliases.iter().filter(|key| !aliases.contains(key)) {
+                let hash = self.snapshot.pool.alias_hash(key);
+                self.set_alias(attribute.id, hash, ordinal, false);
+                self.claims.retain(|claim| (claim.attr, claim.ordinal, &claim.key) != (attribute.id, ordinal, key));
+            }
+            for key in aliases.into_iter().filter(|key| !old_aliases.contains(key)) {
+                let hash = self.snapshot.pool.alias_hash(&key);
+                self.set_alias(attribute.id, hash, ordinal, true);
+                self.claims.push(Claim { attr: attribute.id, ordinal, key, hash, op: self.op });
+            }
+            for key in old_order.iter().filter(|key| !order.contains(key)) {
+                self.set_key(key.clone(), None);
+            }
+            for key in order.into_iter().filter(|key| !old_order.contains(key)) {
+                self.set_key(key, Some(Bytes::new()));
+            }
+        }
+        Ok(result)
+    }
+
+    fn set_alias(&mut self, attr: AttrId, hash: u64, ordinal: Ordinal, present: bool) {
+        let value_conflict = conflict(4, &[&attr.0.to_be_bytes()[..], &hash.to_be_bytes()].concat());
+        self.reads.insert(value_conflict);
+        self.writes.insert(value_conflict);
+        let flat = Key::new(keyspace::ALIASES).attr(attr).number(hash).ordinal(ordinal).flat();
+        self.set_key(flat, present.then(Bytes::new));
+    }
+
+    /// No value that the transaction gives may have another holder after it.
+    fn check_claims(&mut self) -> Result<()> {
+        for claim in std::mem::take(&mut self.claims) {
+            let prefix = Key::new(keyspace::ALIASES).attr(claim.attr).number(claim.hash).flat();
+            for flat in self.keys_with(&prefix)?.keys() {
+                let other = Ordinal(keyspace::last_number(flat).unwrap_or_default());
+                if other == claim.ordinal || !self.is_live(other) {
+                    continue;
+                }
+                if claim.attr == AttrId::SUB {
+                    if self.sub(other)?.to_string() == claim.key {
+                        let what = "a user with this sub is there already: use USER.SET, or leave SUB out";
+                        return Err(Error::new(ErrorKind::Exists, what).at_op(claim.op));
+                    }
+                    continue;
+                }
+                let schema = Arc::clone(&self.schema);
+                let Some(attribute) = schema.by_id(claim.attr) else { continue };
+                if self.alias_keys(other, attribute)?.contains(&claim.key) {
+                    let what = format!("{} is taken: another user of this pool holds that value", attribute.name);
+                    return Err(Error::new(ErrorKind::Duplicate, what).at_op(claim.op));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_live(&self, ordinal: Ordinal) -> bool {
+        match self.users.get(&ordinal) {
+            Some(user) => !user.deleted,
+            None => self.snapshot.is_live(ordinal),
+        }
+    }
+
+    // ---- output ----
+
+    fn event(&mut self, event: EventKind, subject: Subject<'_>, version: u64, attrs: Vec<AttrId>) {
+        Operation::Event { event, subject, version, attrs }.encode(&mut self.events);
+    }
+
+    fn finish(mut self, actor: &str, answer: Option<(Bytes, Vec<u8>)>, outcomes: Vec<Outcome>) -> Prepared {
+        let mut body = Vec::with_capacity(256);
+        body.put_bytes(actor.as_bytes());
+        body.put_slice(&self.events);
+        for (ordinal, user) in &self.users {
+            let flags = if user.created { PUT_CREATES } else { 0 } | if user.deleted { PUT_DELETES } else { 0 };
+            if (user.cells.is_empty() && flags == 0) || (user.created && user.deleted) {
+                continue;
+            }
+            let mut cells = Vec::new();
+            let staged = user.cells.iter().filter(|(_, cell)| !user.deleted && !(user.created && cell.is_none()));
+            let list: Vec<_> = staged.map(|(attr, cell)| (*attr, cell_ref(cell.as_ref()))).collect();
+            encode_cells(list.into_iter(), &mut cells);
+            Operation::Put { ordinal: *ordinal, flags, cells: &cells }.encode(&mut body);
+        }
+        for (flat, value) in &self.keys {
+            let (keyspace, key) = split_flat(flat);
+            match value {
+                Some(value) => Operation::SetKey { keyspace, key, value }.encode(&mut body),
+                None => Operation::DeleteKey { keyspace, key }.encode(&mut body),
+            }
+        }
+        for (&leaf, &delta) in self.digests.iter().filter(|(_, delta)| **delta != 0) {
+            Operation::Digest { leaf, delta }.encode(&mut body);
+        }
+        for (name, content) in &self.documents {
+            Operation::Meta { name, content: content.as_deref() }.encode(&mut body);
+        }
+        let seq_at = answer.map(|(flat, record)| {
+            self.reads.insert(conflict(2, &flat));
+            self.writes.insert(conflict(2, &flat));
+            let (keyspace, key) = split_flat(&flat);
+            Operation::SetKey { keyspace, key, value: &record }.encode(&mut body);
+            body.len() - record.len() + AnswerRecord::SEQ_AT
+        });
+        if self.exclusive || !self.documents.is_empty() {
+            self.writes.insert(conflict(3, b"schema"));
+        }
+        Prepared {
+            base_seq: self.snapshot.seq,
+            reads: self.reads.into_iter().collect(),
+            writes: self.writes.into_iter().collect(),
+            exclusive: self.exclusive,
+            body,
+            seq_at,
+            outcomes,
+        }
+    }
+}
+
+fn cell_ref(cell: Option<&OwnedCell>) -> CellRef<'_> {
+    match cell {
+        None => CellRef::Absent,
+        Some(OwnedCell::Int(value)) => CellRef::Int(*value),
+        Some(OwnedCell::Bytes(bytes)) => CellRef::Bytes(bytes),
+    }
+}
+
+/// The value of a cell under its attribute's type.
+pub(crate) fn cell_value(attribute: &Attribute, cell: &OwnedCell) -> Result<Value> {
+    let cell = match cell {
+        OwnedCell::Int(value) => CellValue::Int(*value),
+        OwnedCell::Bytes(bytes) => CellValue::Bytes(bytes),
+    };
+    Value::from_cell(attribute.ty, cell).map_err(|fault| damaged(&fault))
+}
+
+/// The name and value of the fact that a built-in cell is, if it is one.
+pub(crate) fn built_in_fact(attr: AttrId, cell: &OwnedCell) -> Option<(&'static str, Vec<u8>)> {
+    match (attr, cell) {
+        (AttrId::ENABLED, OwnedCell::Int(value)) => {
+            Some(("$enabled", if *value != 0 { b"true".to_vec() } else { b"false".to_vec() }))
+        }
+        (AttrId::STATUS, OwnedCell::Int(value)) => {
+            Some(("$status", Status::from_code(*value)?.word().as_bytes().to_vec()))
+        }
+        (AttrId::PASSWORD, OwnedCell::Bytes(hash)) => Some(("$password", hash.to_vec())),
+        _ => None,
+    }
+}
+
+/// The key of the order index.
+pub(crate) fn order_key(attribute: &Attribute, cell: CellValue<'_>, ordinal: Ordinal) -> Bytes {
+    let mut order = Vec::new();
+    attribute.order_key(cell, &mut order);
+    Key::new(keyspace::ORDER).attr(attribute.id).terminated(&order).ordinal(ordinal).flat()
+}

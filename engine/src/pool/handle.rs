@@ -1,0 +1,97 @@
+//! What callers hold of a pool.
+
+use std::sync::Arc;
+
+use stoa_format::{PoolId, Seq};
+
+use super::check::Check;
+use super::open::{OpenPool, lock};
+use super::request::{Committed, Transaction, UserRef};
+use super::snapshot::Snapshot;
+use super::view::Verdict;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A pool of an open store. Cheap to clone.
+#[derive(Clone)]
+pub struct Pool {
+    pub(crate) open: Arc<OpenPool>,
+}
+
+impl Pool {
+    /// The pool's UUID.
+    pub fn id(&self) -> PoolId {
+        self.open.id
+    }
+
+    /// The pool's name.
+    pub fn name(&self) -> &str {
+        &self.open.name
+    }
+
+    /// The newest visible Seq.
+    pub fn seq(&self) -> Seq {
+        Seq(self.open.visible.load(std::sync::atomic::Ordering::Acquire))
+    }
+
+    /// The newest state.
+    pub fn snapshot(&self) -> Snapshot {
+        self.open.snapshot()
+    }
+
+    /// The newest state, if it is at or after `min_seq`.
+    ///
+    /// # Errors
+    /// `STALE` if it is not.
+    pub fn snapshot_at(&self, min_seq: Option<Seq>) -> Result<Snapshot> {
+        let snapshot = self.snapshot();
+        match min_seq {
+            Some(wanted) if wanted > snapshot.seq() => {
+                let what = format!("this pool is at seq {}: wait, or read without MINSEQ", snapshot.seq());
+                Err(Error::new(ErrorKind::Stale, what))
+            }
+            _ => Ok(snapshot),
+        }
+    }
+
+    /// Commits a transaction; it is durable and visible when this returns.
+    ///
+    /// # Errors
+    /// What refuses it, with the operation's place; `INDOUBT` if the log failed meanwhile.
+    pub fn commit(&self, transaction: Transaction) -> Result<Committed> {
+        self.open.shared.commit(&self.open, transaction)
+    }
+
+    /// Prepares a transaction on this thread; `done` is called once it is durable and visible, or
+    /// refused. Never waits for a sync.
+    pub fn submit(&self, transaction: Transaction, done: Box<dyn FnOnce(Result<Committed>) + Send>) {
+        self.open.shared.submit(&self.open, transaction, done);
+    }
+
+    /// Begins a password check: reads the user and decides the lock-out, before any hashing.
+    ///
+    /// # Errors
+    /// `INVALID` for a selector that is none, `DAMAGED`, `IOERROR`.
+    pub fn check_begin(&self, actor: Arc<str>, user: &UserRef, attempt: Option<&str>) -> Result<Check> {
+        Check::begin(&self.open, actor, user, attempt)
+    }
+
+    /// Ends a password check: writes down the outcome, and calls `done` with the verdict once that
+    /// is durable. `upgraded` replaces the stored hash; `change` sets a new password if the old one
+    /// matched.
+    pub fn check_finish(
+        &self,
+        check: Check,
+        matched: bool,
+        upgraded: Option<Box<str>>,
+        change: Option<Box<str>>,
+        done: Box<dyn FnOnce(Result<Verdict>) + Send>,
+    ) {
+        check.finish(matched, upgraded, change, done);
+    }
+
+    /// Calls `wake` once `seq` is visible; at once if it is.
+    pub fn wait_for_seq(&self, seq: Seq, wake: Box<dyn FnOnce() + Send>) {
+        lock(&self.open.waiters).push((seq, wake));
+        self.open.publish(self.seq());
+    }
+}

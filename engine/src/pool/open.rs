@@ -1,0 +1,365 @@
+//! A pool that is open: its version, its counters, its keys. Reads go through [`Snapshot`],
+//! writes through `commit`.
+//!
+//! Invariants:
+//! 1. `visible ≤ durable`: a Seq is visible only once its frame is synced.
+//! 2. The sequencer is touched by the commit leader (and by opening) alone.
+//! 3. Everything here can be rebuilt from the manifest and the frames after its `flushed_seq`.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use stoa_format::manifest::{ManifestBody, PeriodRef};
+use stoa_format::ops::{EventKind, FrameReader, Operation};
+use stoa_format::{Epoch, KeyEpoch, Ordinal, Period, PoolId, Seq, Sub};
+
+use super::keyspace::Key;
+use super::lease::Leases;
+use super::request::Lockout;
+use super::runs::Runs;
+use super::schema::Schema;
+use super::snapshot::{Snapshot, damaged};
+use super::version::{Documents, SCHEMA_DOCUMENT, Version};
+use crate::digest::fact::DigestKey;
+use crate::digest::tree::Tree;
+use crate::error::{Error, Result};
+use crate::keys::{DataKey, HedgeKey, SealKey};
+use crate::memtable::{Delta, Memtable, flat_key};
+use crate::password::Caps;
+use crate::store::Shared;
+use crate::wal::FramePlace;
+
+/// A frame of this pool that no flush has made needless.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolFrame {
+    pub place: FramePlace,
+    pub first_seq: Seq,
+    pub last_seq: Seq,
+}
+
+/// A pool's keys.
+pub(crate) struct Keyring {
+    /// Data keys by epoch; the last is the newest.
+    pub data_keys: BTreeMap<KeyEpoch, Arc<DataKey>>,
+    /// The same, wrapped, as the manifest has them.
+    pub wrapped: Vec<(KeyEpoch, Vec<u8>)>,
+    /// Feeds the nonces of everything sealed for this pool.
+    pub hedge: Arc<HedgeKey>,
+    /// Frame keys, oldest first.
+    pub periods: Vec<PeriodRef>,
+}
+
+impl Keyring {
+    /// The newest data key.
+    pub fn newest(&self) -> Result<(KeyEpoch, Arc<DataKey>)> {
+        let newest = self.data_keys.last_key_value();
+        newest.map(|(epoch, key)| (*epoch, Arc::clone(key))).ok_or_else(|| Error::damaged("the manifest names no key"))
+    }
+
+    /// The key of a period.
+    pub fn period_key(&self, period: Period) -> Option<SealKey> {
+        self.periods.iter().rev().find(|other| other.period == period).map(|found| SealKey::new(&found.key))
+    }
+}
+
+/// What the leader numbers transactions by.
+pub(crate) struct Sequencer {
+    pub next_seq: u64,
+    pub chain: [u8; 32],
+    pub epoch: Epoch,
+    pub period: Period,
+    pub period_key: Arc<SealKey>,
+    pub key_epoch: KeyEpoch,
+    /// When each conflict key was last written.
+    pub written: HashMap<u64, u64>,
+    /// Nothing is known of writes before this Seq: drafts that rest on less are sent back.
+    pub floor: u64,
+}
+
+/// An open pool.
+pub(crate) struct OpenPool {
+    pub shared: Arc<Shared>,
+    pub id: PoolId,
+    pub name: Box<str>,
+    pub dir: PathBuf,
+    pub created_at_ms: u64,
+    pub version: ArcSwap<Version>,
+    pub visible: AtomicU64,
+    pub sequencer: Mutex<Sequencer>,
+    pub keyring: Mutex<Keyring>,
+    pub digest_key: DigestKey,
+    pub cursor_key: SealKey,
+    pub secrets: PoolSecrets,
+    pub next_ordinal: AtomicU64,
+    pub next_group_id: AtomicU64,
+    pub next_file_id: AtomicU64,
+    pub next_age: AtomicU64,
+    pub groups: AtomicU64,
+    pub manifest_number: AtomicU64,
+    pub last_verify_ms: AtomicU64,
+    pub history_from: AtomicU64,
+    pub tree: Mutex<Tree>,
+    pub leases: Mutex<Leases>,
+    pub checks: Mutex<HashMap<u64, u32>>,
+    pub waiters: Mutex<Vec<(Seq, Box<dyn FnOnce() + Send>)>>,
+    pub frames: Mutex<VecDeque<PoolFrame>>,
+    pub flushing: Mutex<()>,
+    pub last_use_ms: AtomicU64,
+}
+
+/// Random secrets of a pool that never change.
+#[derive(Clone)]
+pub(crate) struct PoolSecrets {
+    pub digest: [u8; 32],
+    pub cursor: [u8; 32],
+    pub alias: [u8; 32],
+}
+
+/// A lock that a panicking thread has left is taken all the same: what it guards is replaced
+/// whole, never left half changed.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl OpenPool {
+    /// Opens a pool as its manifest has it; the frames after it are applied next.
+    pub(crate) fn from_manifest(
+        shared: Arc<Shared>,
+        id: PoolId,
+        name: Box<str>,
+        number: u64,
+        body: ManifestBody,
+        keyring: Keyring,
+    ) -> Result<Self> {
+        let dir = shared.pool_dir(id);
+        let mut by_name: BTreeMap<Box<str>, Bytes> = BTreeMap::new();
+        for (name, content) in body.documents {
+            by_name.insert(name.into(), Bytes::from(content));
+        }
+        let schema = match by_name.get(SCHEMA_DOCUMENT) {
+            Some(bytes) => Schema::decode(bytes).map_err(|fault| damaged(&fault))?,
+            None => return Err(Error::damaged("the manifest holds no schema; run stoa verify")),
+        };
+        let live = match body.live.is_empty() {
+            true => roaring::RoaringBitmap::new(),
+            false => roaring::RoaringBitmap::deserialize_from(&body.live[..])
+                .map_err(|error| Error::damaged("the manifest's live users are malformed").because(error))?,
+        };
+        let data_key = |file: &stoa_format::manifest::FileRef| {
+            keyring
+                .data_keys
+                .get(&file.key_epoch)
+                .cloned()
+                .ok_or_else(|| Error::damaged("a file is sealed under a data key that the manifest does not name"))
+        };
+        let runs = Runs::assemble(&shared.env, &dir, id, &body.files, &[], data_key, live, body.flushed_seq)?;
+        let period = body.periods.last().ok_or_else(|| Error::damaged("the manifest names no period"))?;
+        let sequencer = Sequencer {
+            next_seq: body.flushed_seq.0 + 1,
+            chain: body.chain,
+            epoch: body.epoch,
+            period: period.period,
+            period_key: Arc::new(SealKey::new(&period.key)),
+            key_epoch: keyring.newest()?.0,
+            written: HashMap::new(),
+            floor: body.flushed_seq.0,
+        };
+        let version = Version {
+            active: Arc::new(Memtable::default()),
+            frozen: Vec::new(),
+            runs: Arc::new(runs),
+            documents: Arc::new(Documents { schema: Arc::new(schema), by_name }),
+        };
+        let now_ms = shared.io.now_ms();
+        Ok(Self {
+            id,
+            name,
+            dir,
+            created_at_ms: body.created_at_ms,
+            version: ArcSwap::from_pointee(version),
+            visible: AtomicU64::new(body.flushed_seq.0),
+            sequencer: Mutex::new(sequencer),
+            keyring: Mutex::new(keyring),
+            digest_key: DigestKey::new(body.digest_key),
+            cursor_key: SealKey::new(&body.cursor_key),
+            secrets: PoolSecrets { digest: body.digest_key, cursor: body.cursor_key, alias: body.alias_key },
+            next_ordinal: AtomicU64::new(body.next_ordinal),
+            next_group_id: AtomicU64::new(body.next_group_id),
+            next_file_id: AtomicU64::new(body.next_file_id),
+            next_age: AtomicU64::new(body.next_age),
+            groups: AtomicU64::new(body.groups),
+            manifest_number: AtomicU64::new(number),
+            last_verify_ms: AtomicU64::new(body.last_verify_ms),
+            history_from: AtomicU64::new(body.history_from.0),
+            tree: Mutex::new(Tree::new(body.digest)),
+            leases: Mutex::new(Leases::default()),
+            checks: Mutex::new(HashMap::new()),
+            waiters: Mutex::new(Vec::new()),
+            frames: Mutex::new(VecDeque::new()),
+            flushing: Mutex::new(()),
+            last_use_ms: AtomicU64::new(now_ms),
+            shared,
+        })
+    }
+
+    /// The newest durable state.
+    pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
+        loop {
+            // In this order: a version that is loaded later holds everything up to an earlier Seq,
+            // unless a flush went past it in between.
+            let seq = Seq(self.visible.load(Acquire));
+            let version = self.version.load_full();
+            if version.flushed_seq() <= seq {
+                return Snapshot { pool: Arc::clone(self), version, seq };
+            }
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.shared.io.now_ms()
+    }
+
+    pub(crate) fn limits(&self) -> &crate::store::Limits {
+        &self.shared.limits
+    }
+
+    pub(crate) fn caps(&self) -> Caps {
+        self.shared.limits.password_caps.clone()
+    }
+
+    pub(crate) fn mint_ordinal(&self) -> Ordinal {
+        Ordinal(self.next_ordinal.fetch_add(1, Relaxed))
+    }
+
+    pub(crate) fn mint_group_id(&self) -> u64 {
+        self.next_group_id.fetch_add(1, Relaxed)
+    }
+
+    /// A UUIDv7: RFC 9562, 48 bits of milliseconds, the rest random.
+    pub(crate) fn mint_sub(&self, now_ms: u64) -> Result<Sub> {
+        let mut bytes = [0; 16];
+        self.shared.random(&mut bytes)?;
+        bytes[..6].copy_from_slice(&now_ms.to_be_bytes()[2..]);
+        bytes[6] = bytes[6] & 0x0f | 0x70;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Ok(Sub(bytes))
+    }
+
+    /// The hash under which the alias index has a collated value.
+    pub(crate) fn alias_hash(&self, key: &str) -> u64 {
+        let hash = blake3::keyed_hash(&self.secrets.alias, key.as_bytes());
+        let mut top = [0; 8];
+        top.copy_from_slice(&hash.as_bytes()[..8]);
+        u64::from_be_bytes(top)
+    }
+
+    /// The pool's lock-out policy.
+    pub(crate) fn lockout(&self, documents: &Snapshot) -> Lockout {
+        let mut lockout = Lockout::default();
+        let Some(config) = documents.config("lockout") else { return lockout };
+        let Ok(json) = serde_json::from_str::<serde_json::Value>(&config.json) else { return lockout };
+        let number = |key: &str| json.get(key).and_then(serde_json::Value::as_u64);
+        if let Some(max) = number("max_attempts") {
+            lockout.max_attempts = u32::try_from(max).unwrap_or(u32::MAX);
+        }
+        lockout.base_delay_ms = number("base_delay_ms").unwrap_or(lockout.base_delay_ms);
+        lockout.max_delay_ms = number("max_delay_ms").unwrap_or(lockout.max_delay_ms);
+        lockout
+    }
+
+    /// Applies a frame's transactions, the first of which has `first_seq`, to the memtable. They
+    /// become visible by [`OpenPool::publish`].
+    ///
+    /// # Errors
+    /// `DAMAGED` if the plain text is not what a leader writes.
+    pub(crate) fn apply(&self, first_seq: Seq, plain: &Bytes) -> Result<()> {
+        let fault = |fault: stoa_format::DecodeError| damaged(&fault);
+        let version = self.version.load();
+        let mut frame = FrameReader::decode(plain).map_err(fault)?;
+        let mut seq = first_seq;
+        let mut documents: Option<Documents> = None;
+        let mut leaves: Vec<(u64, u128)> = Vec::new();
+        while let Some(mut transaction) = frame.next_transaction().map_err(fault)? {
+            while let Some(op) = transaction.next_op().map_err(fault)? {
+                match op {
+                    Operation::Put { ordinal, flags, cells } => {
+                        self.next_ordinal.fetch_max(ordinal.0 + 1, Relaxed);
+                        version.active.put(ordinal, seq, Delta { flags, cells: plain.slice_ref(cells) });
+                    }
+                    Operation::SetKey { keyspace, key, value } => {
+                        self.note_key(keyspace, key);
+                        version.active.set_key(flat_key(keyspace, key), seq, Some(plain.slice_ref(value)));
+                    }
+                    Operation::DeleteKey { keyspace, key } => {
+                        version.active.set_key(flat_key(keyspace, key), seq, None);
+                    }
+                    Operation::Digest { leaf, delta } => leaves.push((leaf, delta)),
+                    Operation::Event { event: EventKind::GroupCreate, .. } => drop(self.groups.fetch_add(1, Relaxed)),
+                    Operation::Event { event: EventKind::GroupDelete, .. } => drop(self.groups.fetch_sub(1, Relaxed)),
+                    Operation::Event { .. } => {}
+                    Operation::Meta { name, content } => {
+                        let documents = documents.get_or_insert_with(|| (*version.documents).clone());
+                        set_document(documents, name, content)?;
+                    }
+                }
+            }
+            seq = Seq(seq.0 + 1);
+        }
+        lock(&self.tree).add(&leaves);
+        if let Some(documents) = documents {
+            let documents = Arc::new(documents);
+            self.version.rcu(|version| Version { documents: Arc::clone(&documents), ..(**version).clone() });
+        }
+        Ok(())
+    }
+
+    fn note_key(&self, keyspace: stoa_format::Keyspace, key: &[u8]) {
+        if keyspace == super::keyspace::GROUP_NAMES
+            && let Some(id) = super::keyspace::first_number(key)
+        {
+            self.next_group_id.fetch_max(id + 1, Relaxed);
+        }
+    }
+
+    /// Makes everything up to `seq` visible and wakes who waits for it.
+    pub(crate) fn publish(&self, seq: Seq) {
+        self.visible.fetch_max(seq.0, Release);
+        let mut waiters = lock(&self.waiters);
+        if waiters.is_empty() {
+            return;
+        }
+        let (ready, waiting) = waiters.drain(..).partition(|(wanted, _)| *wanted <= seq);
+        *waiters = waiting;
+        drop(waiters);
+        let ready: Vec<_> = ready;
+        ready.into_iter().for_each(|(_, wake)| wake());
+    }
+
+    /// Bytes in memtables.
+    pub(crate) fn memtable_bytes(&self) -> u64 {
+        let version = self.version.load();
+        version.memtables().map(|memtable| memtable.size_bytes()).sum()
+    }
+
+    /// The key of a membership list's group: used by listings.
+    pub(crate) fn members_prefix(group: u64) -> Bytes {
+        Key::new(super::keyspace::MEMBERS).number(group).flat()
+    }
+}
+
+fn set_document(documents: &mut Documents, name: &str, content: Option<&[u8]>) -> Result<()> {
+    match content {
+        Some(content) => {
+            if name == SCHEMA_DOCUMENT {
+                documents.schema = Arc::new(Schema::decode(content).map_err(|fault| damaged(&fault))?);
+            }
+            documents.by_name.insert(name.into(), Bytes::copy_from_slice(content));
+        }
+        None => drop(documents.by_name.remove(name)),
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! The reads that callers ask for, on top of [`Snapshot`]'s look-ups.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stoa_format::{AttrId, Ordinal, Sub};
+
+use super::keyspace::{self, Key, last_number, split_terminated};
+use super::record::{FactorRecord, GroupRecord};
+use super::request::{Status, UserRef};
+use super::runs::OwnedCell;
+use super::snapshot::{Snapshot, UserDeltas, damaged, no_user};
+use super::value::Value;
+use super::view::{FactorView, GroupView, IdentityView, PasswordView, Select, UserView};
+use crate::error::{Error, Result};
+use crate::password;
+
+impl Snapshot {
+    /// A user, or the part of it that `select` names; `None` if there is no such user.
+    ///
+    /// # Errors
+    /// `INVALID` for an attribute that the schema does not have, `DAMAGED`, `IOERROR`.
+    pub fn user(&self, user: &UserRef, select: &Select) -> Result<Option<UserView>> {
+        self.resolve(user)?.map(|ordinal| self.view(ordinal, select)).transpose()
+    }
+
+    /// Several users, in the order in which they are named.
+    ///
+    /// # Errors
+    /// As [`Snapshot::user`].
+    pub fn users(&self, users: &[UserRef], select: &Select) -> Result<Vec<Option<UserView>>> {
+        users.iter().map(|user| self.user(user, select)).collect()
+    }
+
+    /// The view of a live user.
+    pub(crate) fn view(&self, ordinal: Ordinal, select: &Select) -> Result<UserView> {
+        let deltas = self.deltas(ordinal);
+        let int = |attr| -> Result<i64> {
+            Ok(self.cell_under(&deltas, ordinal, attr)?.and_then(|cell| cell.as_int()).unwrap_or_default())
+        };
+        let status = Status::from_code(int(AttrId::STATUS)?)
+            .ok_or_else(|| Error::damaged("a user's status is unknown; run stoa verify"))?;
+        let mut view = UserView {
+            sub: self.sub_under(&deltas, ordinal)?,
+            version: int(AttrId::VERSION)? as u64,
+            enabled: int(AttrId::ENABLED)? != 0,
+            status,
+            created_at_ms: int(AttrId::CREATED_AT)? as u64,
+            updated_at_ms: int(AttrId::UPDATED_AT)? as u64,
+            attrs: Vec::new(),
+        };
+        match select {
+            Select::Nothing => {}
+            Select::All => {
+                for attribute in self.schema().attributes() {
+                    if let Some(value) = self.value_under(&deltas, ordinal, attribute)? {
+                        view.attrs.push((attribute.name.shared(), Some(value)));
+                    }
+                }
+            }
+            Select::Named(names) => {
+                for name in names.iter() {
+                    let value = self.named(&deltas, ordinal, name, &view)?;
+                    view.attrs.push((Arc::from(&**name), value));
+                }
+            }
+        }
+        Ok(view)
+    }
+
+    fn sub_under(&self, deltas: &UserDeltas, ordinal: Ordinal) -> Result<Sub> {
+        match self.cell_under(deltas, ordinal, AttrId::SUB)? {
+            Some(OwnedCell::Bytes(bytes)) if bytes.len() == 16 => {
+                let mut sub = Sub::NIL;
+                sub.0.copy_from_slice(&bytes);
+                Ok(sub)
+            }
+            _ => Err(Error::damaged("a user has no sub; run stoa verify")),
+        }
+    }
+
+    /// An attribute or built-in field by name.
+    fn named(&self, deltas: &UserDeltas, ordinal: Ordinal, name: &str, view: &UserView) -> Result<Option<Value>> {
+        Ok(Some(match name {
+            "sub" => Value::Str(view.sub.to_string().into()),
+            "version" => Value::Int(view.version as i64),
+            "enabled" => Value::Bool(view.enabled),
+            "status" => Value::Str(view.status.word().into()),
+            "created_at" => Value::Time(view.created_at_ms as i64),
+            "updated_at" => Value::Time(view.updated_at_ms as i64),
+            "locked" => Value::Bool(self.sign_in(deltas, ordinal)?.locked_until_ms > self.pool.now_ms()),
+            _ => {
+                let attribute = self.schema().by_name(name).ok_or_else(|| {
+                    Error::invalid("an attribute named to be read is not in this pool's schema: see POOL.INFO")
+                })?;
+                return self.value_under(deltas, ordinal, attribute);
+            }
+        }))
+    }
+
+    /// A user's stored password; `None` if there is none.
+    ///
+    /// # Errors
+    /// `NOUSER`, `DAMAGED`, `IOERROR`.
+    pub fn password(&self, user: &UserRef) -> Result<Option<PasswordView>> {
+        let ordinal = self.require(user)?;
+        let Some(OwnedCell::Bytes(bytes)) = self.cell(ordinal, AttrId::PASSWORD)? else { return Ok(None) };
+        let hash: Box<str> = String::from_utf8_lossy(&bytes).into();
+        let scheme = password::parse(&hash, &self.pool.caps()).map_or("unknown", |stored| stored.scheme());
+        let set_at_ms = self.int_cell(ordinal, AttrId::PASSWORD_SET_AT)?.unwrap_or_default() as u64;
+        Ok(Some(PasswordView { sub: self.sub_of(ordinal)?, scheme, hash, set_at_ms }))
+    }
+
+    /// A user's further factors, without their secrets.
+    ///
+    /// # Errors
+    /// `NOUSER`, `DAMAGED`, `IOERROR`.
+    pub fn factors(&self, user: &UserRef) -> Result<Vec<FactorView>> {
+        let mut factors = self.factors_of(self.require(user)?)?;
+        factors.iter_mut().for_each(|factor| factor.blob = None);
+        Ok(factors)
+    }
+
+    /// The same by ordinal, with the secrets.
+    pub(crate) fn factors_of(&self, ordinal: Ordinal) -> Result<Vec<FactorView>> {
+        let prefix = Key::new(keyspace::FACTORS).ordinal(ordinal).flat();
+        let mut factors = Vec::new();
+        self.scan_prefix(&prefix, |key, value| {
+            let (kind, id) =
+                split_terminated(&key[8..]).ok_or_else(|| Error::damaged("a factor's key is malformed"))?;
+            let record = FactorRecord::decode(value).map_err(|fault| damaged(&fault))?;
+            factors.push(FactorView {
+                kind: String::from_utf8_lossy(&kind).into(),
+                id: String::from_utf8_lossy(id).into(),
+                label: record.label,
+                created_at_ms: record.created_at_ms,
+                blob: Some(Bytes::from(record.blob)),
+            });
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(factors)
+    }
+
+    /// One further factor with its secret; `None` if there is none.
+    ///
+    /// # Errors
+    /// `NOUSER`, `DAMAGED`, `IOERROR`.
+    pub fn factor(&self, user: &UserRef, kind: &str, id: &str) -> Result<Option<FactorView>> {
+        let flat = Key::new(keyspace::FACTORS)
+            .ordinal(self.require(user)?)
+            .terminated(kind.as_bytes())
+            .rest(id.as_bytes())
+            .flat();
+        let Some(bytes) = self.key(&flat)? else { return Ok(None) };
+        let record = FactorRecord::decode(&bytes).map_err(|fault| damaged(&fault))?;
+        Ok(Some(FactorView {
+            kind: kind.into(),
+            id: id.into(),
+            label: record.label,
+            created_at_ms: record.created_at_ms,
+            blob: Some(Bytes::from(record.blob)),
+        }))
+    }
+
+    /// The holder of a factor whose id is unique in the pool.
+    ///
+    /// # Errors
+    /// `DAMAGED`, `IOERROR`.
+    pub fn find_factor(&self, kind: &str, id: &str) -> Result<Option<Sub>> {
+        let flat = Key::new(keyspace::FACTOR_IDS).terminated(kind.as_bytes()).rest(id.as_bytes()).flat();
+        self.owner_behind(&flat)
+    }
+
+    /// The holder of a linked identity.
+    ///
+    /// # Errors
+    /// `DAMAGED`, `IOERROR`.
+    pub fn find_identity(&self, provider: &str, subject: &str) -> Result<Option<Sub>> {
+        let flat = Key::new(keyspace::IDENTITIES).terminated(provider.as_bytes()).rest(subject.as_bytes()).flat();
+        self.owner_behind(&flat)
+    }
+
+    /// The ordinal behind a key.
+    pub(crate) fn ordinal_behind(&self, flat: &Bytes) -> Result<Option<Ordinal>> {
+        Ok(self.key(flat)?.and_then(|value| last_number(&value)).map(Ordinal))
+    }
+
+    fn owner_behind(&self, flat: &Bytes) -> Result<Option<Sub>> {
+        self.ordinal_behind(flat)?.map(|ordinal| self.sub_of(ordinal)).transpose()
+    }
+
+    /// A user's linked identities.
+    ///
+    /// # Errors
+    /// `NOUSER`, `DAMAGED`, `IOERROR`.
+    pub fn identities(&self, user: &UserRef) -> Result<Vec<IdentityView>> {
+        self.identities_of(self.require(user)?)
+    }
+
+    pub(crate) fn identities_of(&self, ordinal: Ordinal) -> Result<Vec<IdentityView>> {
+        let prefix = Key::new(keyspace::IDENTITIES_OF).ordinal(ordinal).flat();
+        let mut identities = Vec::new();
+        self.scan_prefix(&prefix, |key, _| {
+            let (provider, subject) =
+                split_terminated(&key[8..]).ok_or_else(|| Error::damaged("an identity's key is malformed"))?;
+            identities.push(IdentityView {
+                provider: String::from_utf8_lossy(&provider).into(),
+                subject: String::from_utf8_lossy(subject).into(),
+            });
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(identities)
+    }
+
+    /// A group; `None` if there is none.
+    ///
+    /// # Errors
+    /// `DAMAGED`, `IOERROR`.
+    pub fn group(&self, name: &str) -> Result<Option<GroupView>> {
+        Ok(self.group_record(name)?.map(|record| group_view(name, record)))
+    }
+
+    /// The ids of the groups that a user is in, ascending, from `after` on.
+    pub(crate) fn group_ids_of(&self, ordinal: Ordinal) -> Result<Vec<u64>> {
+        let prefix = Key::new(keyspace::GROUPS_OF).ordinal(ordinal).flat();
+        let mut ids = Vec::new();
+        self.scan_prefix(&prefix, |key, _| {
+            ids.extend(last_number(key));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(ids)
+    }
+
+    /// The name of a group by id; `None` once it is swept.
+    pub(crate) fn group_name(&self, id: u64) -> Result<Option<String>> {
+        let flat = Key::new(keyspace::GROUP_NAMES).number(id).flat();
+        Ok(self.key(&flat)?.map(|name| String::from_utf8_lossy(&name).into_owned()))
+    }
+
+    /// The names of the groups that a user is in, those that are deleted and not yet swept left out.
+    pub(crate) fn group_names_of(&self, ordinal: Ordinal) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for id in self.group_ids_of(ordinal)? {
+            let Some(name) = self.group_name(id)? else { continue };
+            if self.group_record(&name)?.is_some_and(|record| record.id == id) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// How many users there are.
+    ///
+    /// # Errors
+    /// None now; kept for snapshots that must read.
+    pub fn user_count(&self) -> Result<u64> {
+        let mut count = self.version.runs.live.len() as i64;
+        let mut changed: Vec<Ordinal> = Vec::new();
+        for memtable in self.version.memtables() {
+            changed.extend(memtable.changed_users(Ordinal(0), self.seq));
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        for ordinal in changed {
+            count += i64::from(self.is_live(ordinal)) - i64::from(self.version.runs.is_live(ordinal));
+        }
+        Ok(count as u64)
+    }
+}
+
+pub(crate) fn group_view(name: &str, record: GroupRecord) -> GroupView {
+    GroupView {
+        name: name.into(),
+        description: record.description,
+        precedence: record.precedence,
+        role: record.role,
+        kind: record.kind,
+        json: record.json.as_deref().and_then(|json| serde_json::from_str(json).ok()),
+        version: record.version,
+        created_at_ms: record.created_at_ms,
+        updated_at_ms: record.updated_at_ms,
+    }
+}
+
+/// Refuses a user that is not there.
+pub(crate) fn found<T>(user: Option<T>) -> Result<T> {
+    user.ok_or_else(no_user)
+}

@@ -1,0 +1,225 @@
+//! What a pool has flushed: a stack of runs for each attribute and keyspace, and who is live.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use roaring::RoaringBitmap;
+use stoa_format::column::{Cell, ColumnKind};
+use stoa_format::manifest::{FileRef, SectionContent};
+use stoa_format::{AttrId, Keyspace, Ordinal, PoolId, Seq};
+
+use super::keyspace::split_flat;
+use super::schema::Schema;
+use super::value::AttrType;
+use crate::column::{ColumnRun, ColumnStack};
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::{KeyCursor, MergeCursor, SortedCursor, SortedRun, SortedStack};
+use crate::keys::DataKey;
+use crate::run::{Caching, RunEnv, RunError, RunFile};
+
+/// A cell that outlives its page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnedCell {
+    /// A number.
+    Int(i64),
+    /// Octets.
+    Bytes(Bytes),
+}
+
+impl OwnedCell {
+    /// The number, if it is one.
+    pub fn as_int(&self) -> Option<i64> {
+        match self {
+            Self::Int(value) => Some(*value),
+            Self::Bytes(_) => None,
+        }
+    }
+
+    /// The octets, if it is not a number.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Int(_) => None,
+            Self::Bytes(bytes) => Some(bytes),
+        }
+    }
+
+    /// The cell of a page; `None` if it is missing or absent.
+    pub fn of(cell: Cell<'_>) -> Option<Self> {
+        match cell {
+            Cell::Missing | Cell::Absent => None,
+            Cell::Int(value) => Some(Self::Int(value)),
+            Cell::Fixed16(bytes) => Some(Self::Bytes(Bytes::copy_from_slice(&bytes))),
+            Cell::Bytes(bytes) => Some(Self::Bytes(Bytes::from(bytes.into_owned()))),
+        }
+    }
+}
+
+/// How an attribute's cells are kept in columns.
+pub fn column_kind(attr: AttrId, schema: &Schema) -> ColumnKind {
+    match attr {
+        AttrId::SUB => ColumnKind::Fixed16,
+        AttrId::PASSWORD => ColumnKind::Password,
+        AttrId::SIGN_IN | AttrId::SOURCE_VERSION => ColumnKind::Bytes,
+        attr if attr < AttrId::FIRST_USER => ColumnKind::Int,
+        attr => match schema.by_id(attr).map(|attribute| attribute.ty) {
+            Some(AttrType::Integer | AttrType::Boolean | AttrType::Timestamp) => ColumnKind::Int,
+            _ => ColumnKind::Bytes,
+        },
+    }
+}
+
+/// The flushed state of a pool in one version of it.
+pub struct Runs {
+    /// Everything up to here is in the runs, and nothing newer.
+    pub flushed_seq: Seq,
+    /// The live users.
+    pub live: RoaringBitmap,
+    /// The files, oldest first, as the manifest names them.
+    pub files: Vec<(FileRef, Arc<RunFile>)>,
+    columns: HashMap<AttrId, ColumnStack>,
+    keys: HashMap<Keyspace, SortedStack>,
+}
+
+impl Runs {
+    /// The runs of a manifest's files. Files that `known` has already open are taken from there.
+    ///
+    /// # Errors
+    /// `DAMAGED` if a file names a data key that the pool does not have.
+    pub fn assemble(
+        env: &Arc<RunEnv>,
+        pool_dir: &Path,
+        pool: PoolId,
+        files: &[FileRef],
+        known: &[(FileRef, Arc<RunFile>)],
+        data_key: impl Fn(&FileRef) -> Result<Arc<DataKey>>,
+        live: RoaringBitmap,
+        flushed_seq: Seq,
+    ) -> Result<Self> {
+        let mut opened = Vec::with_capacity(files.len());
+        for file in files {
+            let run = match known.iter().find(|(other, _)| other.id == file.id) {
+                Some((_, run)) => Arc::clone(run),
+                None => RunFile::new(env, pool_dir, pool, file, &*data_key(file)?),
+            };
+            opened.push((file.clone(), run));
+        }
+        opened.sort_by_key(|(file, _)| file.age);
+        type Stacked = (Vec<Arc<ColumnRun>>, Vec<Arc<ColumnRun>>);
+        let mut columns: HashMap<AttrId, Stacked> = HashMap::new();
+        let mut keys: HashMap<Keyspace, Vec<Arc<SortedRun>>> = HashMap::new();
+        // Newest first.
+        for (file, run) in opened.iter().rev() {
+            for section in &file.sections {
+                match section.content {
+                    SectionContent::Column { attr, dense } => {
+                        let (sparse, base) = columns.entry(attr).or_default();
+                        let list = if dense { base } else { sparse };
+                        list.push(ColumnRun::new(Arc::clone(run), section.section));
+                    }
+                    SectionContent::Keys { keyspace } => {
+                        keys.entry(keyspace).or_default().push(SortedRun::new(Arc::clone(run), section.section));
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            flushed_seq,
+            live,
+            files: opened,
+            columns: columns.into_iter().map(|(attr, (sparse, base))| (attr, ColumnStack::new(sparse, base))).collect(),
+            keys: keys.into_iter().map(|(keyspace, runs)| (keyspace, SortedStack::new(runs))).collect(),
+        })
+    }
+
+    /// Whether a user is live as far as the runs go.
+    pub fn is_live(&self, ordinal: Ordinal) -> bool {
+        u32::try_from(ordinal.0).is_ok_and(|ordinal| self.live.contains(ordinal))
+    }
+
+    /// The runs of an attribute.
+    pub fn column(&self, attr: AttrId) -> Option<&ColumnStack> {
+        self.columns.get(&attr)
+    }
+
+    /// The attributes that have runs.
+    pub fn columns(&self) -> impl Iterator<Item = (AttrId, &ColumnStack)> {
+        self.columns.iter().map(|(attr, stack)| (*attr, stack))
+    }
+
+    /// The runs of a keyspace.
+    pub fn keyspace(&self, keyspace: Keyspace) -> Option<&SortedStack> {
+        self.keys.get(&keyspace)
+    }
+
+    /// The keyspaces that have runs.
+    pub fn keyspaces(&self) -> impl Iterator<Item = (Keyspace, &SortedStack)> {
+        self.keys.iter().map(|(keyspace, stack)| (*keyspace, stack))
+    }
+
+    /// One cell; `None` if it is absent or no run says anything.
+    pub fn cell(&self, attr: AttrId, ordinal: Ordinal) -> Result<Option<OwnedCell>> {
+        match self.columns.get(&attr) {
+            Some(stack) => stack.with(ordinal, OwnedCell::of).map_err(Error::from),
+            None => Ok(None),
+        }
+    }
+
+    /// The value behind a flat key.
+    pub fn key(&self, flat: &[u8]) -> Result<Option<Bytes>> {
+        let (keyspace, key) = split_flat(flat);
+        match self.keys.get(&keyspace) {
+            Some(stack) => {
+                Ok(stack.with(key, |value| value.and_then(|value| value.bytes().map(Bytes::copy_from_slice)))?)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Walks the keys that begin with `prefix`, from `from` on; both are flat.
+    pub fn keys_from(&self, prefix: &Bytes, from: &Bytes) -> Result<KeyWalk> {
+        let (keyspace, bare) = split_flat(prefix);
+        let cursor = match self.keys.get(&keyspace) {
+            Some(stack) => {
+                let cursors = stack.cursors(bare, &from[1..], Caching::Keep)?;
+                Some(MergeCursor::new(cursors, true)?)
+            }
+            None => None,
+        };
+        Ok(KeyWalk { keyspace, prefix: Bytes::copy_from_slice(bare), cursor })
+    }
+}
+
+/// The keys of one prefix, one after the other.
+pub struct KeyWalk {
+    keyspace: Keyspace,
+    prefix: Bytes,
+    cursor: Option<MergeCursor<SortedCursor>>,
+}
+
+impl KeyWalk {
+    /// The next flat key and its value; `None` at the end.
+    pub fn next(&mut self) -> Result<Option<(Bytes, Bytes)>> {
+        let Some(cursor) = &mut self.cursor else { return Ok(None) };
+        let Some(key) = cursor.key().filter(|key| key.starts_with(&self.prefix)) else { return Ok(None) };
+        let flat = crate::memtable::flat_key(self.keyspace, key);
+        let value = cursor.value()?.bytes().map(Bytes::copy_from_slice).unwrap_or_default();
+        cursor.advance()?;
+        Ok(Some((flat, value)))
+    }
+}
+
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Self {
+        let kind = match &error {
+            RunError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
+            RunError::Io { .. } => ErrorKind::Io,
+            RunError::Damaged { .. } | RunError::Key { .. } => ErrorKind::Damaged,
+            RunError::Refused { .. } => ErrorKind::Limit,
+            RunError::Cancelled => ErrorKind::TryAgain,
+        };
+        let remedy = if kind == ErrorKind::Damaged { "; the rest is served. Run: stoa verify DIR" } else { "" };
+        Self::new(kind, format!("{error}{remedy}")).because(error)
+    }
+}

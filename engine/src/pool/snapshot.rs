@@ -1,0 +1,364 @@
+//! Reading a pool at one Seq, without a lock.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stoa_format::ops::{CellRef, PUT_DELETES};
+use stoa_format::{AttrId, Ordinal, Seq, Sub};
+
+use super::keyspace::{self, Key, last_number};
+use super::open::OpenPool;
+use super::record::{GroupRecord, SignIn, decode_document};
+use super::request::UserRef;
+use super::runs::OwnedCell;
+use super::schema::{Alias, Attribute, Schema};
+use super::value::{CellValue, Value};
+use super::version::{CONFIG_PREFIX, Version};
+use crate::digest::fact::leaf_hash;
+use crate::error::{Error, ErrorKind, Result};
+use crate::memtable::Delta;
+
+/// One state of a pool: what it holds never changes.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) pool: Arc<OpenPool>,
+    pub(crate) version: Arc<Version>,
+    pub(crate) seq: Seq,
+}
+
+/// What the memtables say of one user, newest first.
+#[derive(Default)]
+pub(crate) struct UserDeltas {
+    deltas: Vec<Delta>,
+    /// The oldest of them creates the user: no run says anything.
+    complete: bool,
+}
+
+impl UserDeltas {
+    fn find(&self, attr: AttrId) -> Option<Option<OwnedCell>> {
+        for delta in &self.deltas {
+            if let Ok(Some(cell)) = delta.cells().find(attr) {
+                return Some(match cell {
+                    CellRef::Absent => None,
+                    CellRef::Int(value) => Some(OwnedCell::Int(value)),
+                    CellRef::Bytes(value) => Some(OwnedCell::Bytes(delta.cells.slice_ref(value))),
+                });
+            }
+        }
+        self.complete.then_some(None)
+    }
+
+    /// Whether the memtables say anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.deltas.is_empty()
+    }
+}
+
+impl Snapshot {
+    /// The Seq that it shows.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// The pool's schema.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.version.documents.schema
+    }
+
+    pub(crate) fn deltas(&self, ordinal: Ordinal) -> UserDeltas {
+        let mut out = UserDeltas::default();
+        for memtable in self.version.memtables() {
+            if out.complete {
+                break;
+            }
+            memtable.user(ordinal, self.seq, |delta| {
+                out.complete |= delta.creates();
+                out.deltas.push(delta.clone());
+                out.complete.then_some(())
+            });
+        }
+        out
+    }
+
+    pub(crate) fn cell_under(&self, deltas: &UserDeltas, ordinal: Ordinal, attr: AttrId) -> Result<Option<OwnedCell>> {
+        match deltas.find(attr) {
+            Some(found) => Ok(found),
+            None => self.version.runs.cell(attr, ordinal),
+        }
+    }
+
+    /// One cell of a user; `None` if it is absent.
+    pub(crate) fn cell(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<OwnedCell>> {
+        self.cell_under(&self.deltas(ordinal), ordinal, attr)
+    }
+
+    pub(crate) fn int_cell(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<i64>> {
+        Ok(self.cell(ordinal, attr)?.and_then(|cell| cell.as_int()))
+    }
+
+    pub(crate) fn is_live_under(&self, deltas: &UserDeltas, ordinal: Ordinal) -> bool {
+        for delta in &deltas.deltas {
+            if delta.flags & PUT_DELETES != 0 {
+                return false;
+            }
+            if delta.creates() {
+                return true;
+            }
+        }
+        self.version.runs.is_live(ordinal)
+    }
+
+    /// Whether this user exists.
+    pub(crate) fn is_live(&self, ordinal: Ordinal) -> bool {
+        self.is_live_under(&self.deltas(ordinal), ordinal)
+    }
+
+    /// The value behind a key.
+    pub(crate) fn key(&self, flat: &Bytes) -> Result<Option<Bytes>> {
+        for memtable in self.version.memtables() {
+            if let Some(found) = memtable.key(flat, self.seq) {
+                return Ok(found);
+            }
+        }
+        self.version.runs.key(flat)
+    }
+
+    /// Visits all keys that begin with `prefix`, from `from` on, in order, until it breaks. Keys
+    /// come without their keyspace's octet.
+    pub(crate) fn scan(
+        &self,
+        prefix: &Bytes,
+        from: &Bytes,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let mut memory: Vec<_> = self
+            .version
+            .memtables()
+            .map(|memtable| {
+                memtable.keys_from(from, self.seq).take_while(|(key, _)| key.starts_with(prefix)).peekable()
+            })
+            .collect();
+        let mut runs = self.version.runs.keys_from(prefix, from)?;
+        let mut stored = runs.next()?;
+        loop {
+            let least = memory.iter_mut().filter_map(|source| source.peek().map(|(key, _)| key.clone())).min();
+            let from_runs = match (&least, &stored) {
+                (None, None) => return Ok(()),
+                (Some(key), Some((other, _))) => other < key,
+                (None, Some(_)) => true,
+                (Some(_), None) => false,
+            };
+            if from_runs {
+                if let Some((key, value)) = stored.take()
+                    && visit(&key[1..], &value)?.is_break()
+                {
+                    return Ok(());
+                }
+                stored = runs.next()?;
+                continue;
+            }
+            let Some(key) = least else { return Ok(()) };
+            // The newest memtable that knows the key has the word; all others step over it.
+            let mut word: Option<Option<Bytes>> = None;
+            for source in &mut memory {
+                if let Some((_, value)) = source.next_if(|(other, _)| *other == key) {
+                    word.get_or_insert(value);
+                }
+            }
+            if stored.as_ref().is_some_and(|(other, _)| *other == key) {
+                stored = runs.next()?;
+            }
+            if let Some(Some(value)) = word
+                && visit(&key[1..], &value)?.is_break()
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Visits all keys that begin with `prefix`.
+    pub(crate) fn scan_prefix(
+        &self,
+        prefix: &Bytes,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        self.scan(prefix, prefix, visit)
+    }
+
+    /// The user of that sub.
+    pub(crate) fn find_sub(&self, sub: Sub) -> Result<Option<Ordinal>> {
+        let hash = leaf_hash(&self.pool.digest_key, &sub.text());
+        self.find_owner(AttrId::SUB, hash, |deltas, ordinal| {
+            Ok(matches!(self.cell_under(deltas, ordinal, AttrId::SUB)?, Some(OwnedCell::Bytes(bytes)) if bytes[..] == sub.0))
+        })
+    }
+
+    /// The live user under `(attr, hash)` that `verify` confirms.
+    fn find_owner(
+        &self,
+        attr: AttrId,
+        hash: u64,
+        mut verify: impl FnMut(&UserDeltas, Ordinal) -> Result<bool>,
+    ) -> Result<Option<Ordinal>> {
+        let mut found = None;
+        let prefix = Key::new(keyspace::ALIASES).attr(attr).number(hash).flat();
+        self.scan_prefix(&prefix, |key, _| {
+            let ordinal = Ordinal(last_number(key).unwrap_or_default());
+            let deltas = self.deltas(ordinal);
+            if self.is_live_under(&deltas, ordinal) && verify(&deltas, ordinal)? {
+                found = Some(ordinal);
+                return Ok(ControlFlow::Break(()));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    /// The owner of an alias value.
+    pub(crate) fn find_alias(&self, attribute: &Attribute, value: &str) -> Result<Option<Ordinal>> {
+        let wanted = attribute.key(value);
+        let hash = self.pool.alias_hash(&wanted);
+        self.find_owner(attribute.id, hash, |deltas, ordinal| {
+            if attribute.multi {
+                let values = self.multi_values(ordinal, attribute)?;
+                return Ok(values.iter().any(|value| attribute.key(&value.text()) == wanted));
+            }
+            Ok(match self.cell_under(deltas, ordinal, attribute.id)? {
+                Some(OwnedCell::Bytes(bytes)) => {
+                    std::str::from_utf8(&bytes).is_ok_and(|text| attribute.key(text) == wanted)
+                }
+                _ => false,
+            })
+        })
+    }
+
+    /// The user that `user` names.
+    ///
+    /// # Errors
+    /// `INVALID` if the attribute is no alias, or if a login names two users.
+    pub fn resolve(&self, user: &UserRef) -> Result<Option<Ordinal>> {
+        match user {
+            UserRef::Sub(sub) => self.find_sub(*sub),
+            UserRef::Alias { attr, value } => self.find_alias(self.alias_attribute(attr)?, value),
+            UserRef::Login(text) => {
+                let mut found: Option<Ordinal> = None;
+                for attr in self.login_aliases() {
+                    let Ok(attribute) = self.alias_attribute(&attr) else { continue };
+                    let Some(owner) = self.find_alias(attribute, text)? else { continue };
+                    if found.is_some_and(|other| other != owner) {
+                        return Err(Error::invalid("login names two users: name one by attr=value or by sub"));
+                    }
+                    found = Some(owner);
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    fn alias_attribute(&self, attr: &str) -> Result<&Attribute> {
+        self.schema().by_name(attr).filter(|attribute| attribute.alias != Alias::None).ok_or_else(|| {
+            Error::invalid(
+                "that attribute is no alias in this pool's schema: name the user by sub or by a unique attribute",
+            )
+        })
+    }
+
+    /// The aliases that `login=` tries, in order.
+    fn login_aliases(&self) -> Vec<String> {
+        let configured = self.config("login").and_then(|document| {
+            let json: serde_json::Value = serde_json::from_str(&document.json).ok()?;
+            let list = json.get("aliases").or_else(|| json.get("attributes")).unwrap_or(&json).as_array()?.clone();
+            list.iter().map(|name| name.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+        });
+        configured.unwrap_or_else(|| ["username", "email", "phone_number"].map(str::to_owned).to_vec())
+    }
+
+    /// The same, where a user must be there.
+    pub(crate) fn require(&self, user: &UserRef) -> Result<Ordinal> {
+        self.resolve(user)?.ok_or_else(no_user)
+    }
+
+    /// A user's sub.
+    pub(crate) fn sub_of(&self, ordinal: Ordinal) -> Result<Sub> {
+        match self.cell(ordinal, AttrId::SUB)? {
+            Some(OwnedCell::Bytes(bytes)) => <[u8; 16]>::try_from(&bytes[..])
+                .map(Sub)
+                .map_err(|_| Error::damaged("a user's sub is not 16 bytes; run stoa verify")),
+            _ => Err(Error::damaged("a user has no sub; run stoa verify")),
+        }
+    }
+
+    /// The values of a multi-valued attribute, sorted bytewise.
+    pub(crate) fn multi_values(&self, ordinal: Ordinal, attribute: &Attribute) -> Result<Vec<Value>> {
+        let prefix = Key::new(keyspace::MULTI).ordinal(ordinal).attr(attribute.id).flat();
+        let mut values = Vec::new();
+        self.scan_prefix(&prefix, |key, _| {
+            let value = Value::decode(attribute.ty, false, &key[prefix.len() - 1..])
+                .map_err(|fault| Error::damaged(format!("{}: {fault}", attribute.name)))?;
+            values.push(value);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(values)
+    }
+
+    /// One attribute's value; `None` if it is absent.
+    pub(crate) fn value_under(
+        &self,
+        deltas: &UserDeltas,
+        ordinal: Ordinal,
+        attribute: &Attribute,
+    ) -> Result<Option<Value>> {
+        if attribute.multi {
+            let values = self.multi_values(ordinal, attribute)?;
+            return Ok((!values.is_empty()).then_some(Value::Multi(values)));
+        }
+        let Some(cell) = self.cell_under(deltas, ordinal, attribute.id)? else { return Ok(None) };
+        let cell = match &cell {
+            OwnedCell::Int(value) => CellValue::Int(*value),
+            OwnedCell::Bytes(bytes) => CellValue::Bytes(bytes),
+        };
+        Value::from_cell(attribute.ty, cell)
+            .map(Some)
+            .map_err(|fault| Error::damaged(format!("{}: {fault}; run stoa verify", attribute.name)))
+    }
+
+    /// A group's record.
+    pub(crate) fn group_record(&self, name: &str) -> Result<Option<GroupRecord>> {
+        let flat = Key::new(keyspace::GROUPS).rest(name.as_bytes()).flat();
+        self.key(&flat)?.map(|bytes| GroupRecord::decode(&bytes).map_err(|fault| damaged(&fault))).transpose()
+    }
+
+    /// A user's sign-in state.
+    pub(crate) fn sign_in(&self, deltas: &UserDeltas, ordinal: Ordinal) -> Result<SignIn> {
+        match self.cell_under(deltas, ordinal, AttrId::SIGN_IN)? {
+            Some(OwnedCell::Bytes(bytes)) => SignIn::decode(&bytes).map_err(|fault| damaged(&fault)),
+            _ => Ok(SignIn::default()),
+        }
+    }
+
+    /// A configuration document.
+    pub fn config(&self, name: &str) -> Option<super::view::ConfigView> {
+        let content = self.version.documents.by_name.get(format!("{CONFIG_PREFIX}{name}").as_str())?;
+        let (version, json) = decode_document(content).ok()?;
+        Some(super::view::ConfigView { version, json: json.into() })
+    }
+
+    /// The names of the configuration documents, sorted.
+    pub fn config_names(&self) -> Vec<Box<str>> {
+        let names = self.version.documents.by_name.keys();
+        names.filter_map(|name| name.strip_prefix(CONFIG_PREFIX)).map(Into::into).collect()
+    }
+}
+
+pub(crate) fn no_user() -> Error {
+    Error::new(ErrorKind::NoUser, "there is no such user in this pool")
+}
+
+pub(crate) fn no_group() -> Error {
+    Error::new(ErrorKind::NoGroup, "there is no such group in this pool")
+}
+
+pub(crate) fn damaged(fault: &stoa_format::DecodeError) -> Error {
+    Error::damaged(format!("{fault}; run stoa verify")).because(fault.clone())
+}

@@ -1,0 +1,207 @@
+//! A pool that may or may not be open. Closed it costs its name, its id and where its frames are.
+
+use std::sync::{Arc, Mutex, RwLockReadGuard};
+
+use bytes::Bytes;
+use stoa_format::PoolId;
+use stoa_format::store::CatalogueEntry;
+use stoa_format::wal::InnerShell;
+
+use super::Shared;
+use crate::commit::sequence::next_chain;
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::read_whole;
+use crate::manifest;
+use crate::pool::open::{OpenPool, PoolFrame, lock};
+use crate::wal::{io_error, read_frame};
+
+/// No manifest is greater: it lists files and live users.
+const MANIFEST_MAX_BYTES: u64 = 1 << 30;
+
+/// A pool's place in the store.
+pub(crate) struct PoolSlot {
+    pub id: PoolId,
+    pub name: Box<str>,
+    state: Mutex<SlotState>,
+}
+
+#[derive(Default)]
+struct SlotState {
+    open: Option<Arc<OpenPool>>,
+    /// Frames found at recovery, or left when the pool was closed.
+    frames: Vec<PoolFrame>,
+    dropped: bool,
+}
+
+impl PoolSlot {
+    pub(crate) fn new(entry: &CatalogueEntry, frames: Vec<PoolFrame>) -> Arc<Self> {
+        let state = SlotState { frames, ..SlotState::default() };
+        Arc::new(Self { id: entry.id, name: entry.name.as_str().into(), state: Mutex::new(state) })
+    }
+
+    /// The open pool, if it is open.
+    pub(crate) fn opened(&self) -> Option<Arc<OpenPool>> {
+        lock(&self.state).open.clone()
+    }
+
+    /// The frames that the pool would need to be opened, oldest first.
+    pub(crate) fn frames(&self) -> Vec<PoolFrame> {
+        let state = lock(&self.state);
+        match &state.open {
+            Some(open) => lock(&open.frames).iter().copied().collect(),
+            None => state.frames.clone(),
+        }
+    }
+
+    /// Opens the pool: manifest, then every frame after it.
+    pub(crate) fn open(&self, shared: &Arc<Shared>) -> Result<Arc<OpenPool>> {
+        let mut state = lock(&self.state);
+        if state.dropped {
+            return Err(super::no_pool());
+        }
+        if let Some(open) = &state.open {
+            open.last_use_ms.store(shared.io.now_ms(), std::sync::atomic::Ordering::Relaxed);
+            return Ok(Arc::clone(open));
+        }
+        let open = Arc::new(self.load(shared, &state.frames)?);
+        state.frames = Vec::new();
+        state.open = Some(Arc::clone(&open));
+        Ok(open)
+    }
+
+    /// Closes the pool if nobody holds it; its frames stay where they are.
+    pub(crate) fn close_if_idle(&self) -> bool {
+        let mut state = lock(&self.state);
+        let idle = state.open.as_ref().is_some_and(|open| Arc::strong_count(open) == 1);
+        if idle && let Some(open) = state.open.take() {
+            state.frames = lock(&open.frames).iter().copied().collect();
+        }
+        idle
+    }
+
+    /// Lets go of the pool, whoever holds it.
+    pub(crate) fn close(&self) {
+        lock(&self.state).open = None;
+    }
+
+    pub(crate) fn drop_pool(&self) {
+        let mut state = lock(&self.state);
+        state.dropped = true;
+        state.open = None;
+        state.frames = Vec::new();
+    }
+
+    fn load(&self, shared: &Arc<Shared>, frames: &[PoolFrame]) -> Result<OpenPool> {
+        let entry = lock(&shared.catalogue).pools.get(&self.id).cloned().ok_or_else(super::no_pool)?;
+        let bytes = self.manifest_bytes(shared, &entry)?;
+        let opened = manifest::decode(&bytes, self.id, &*shared.provider)?;
+        if opened.number < entry.manifest_number {
+            let what = format!(
+                "pool {}: MANIFEST is number {}, but number {} was written: an old copy was put back. Run: stoa verify DIR",
+                self.id, opened.number, entry.manifest_number
+            );
+            return Err(Error::damaged(what));
+        }
+        let (number, flushed_seq) = (opened.number, opened.body.flushed_seq);
+        let pool = OpenPool::from_manifest(
+            Arc::clone(shared),
+            self.id,
+            self.name.clone(),
+            number,
+            opened.body,
+            opened.keyring,
+        )?;
+        for frame in frames {
+            if frame.last_seq > flushed_seq {
+                replay(shared, &pool, frame)?;
+            }
+        }
+        let kept = frames.iter().copied().filter(|frame| frame.last_seq > flushed_seq);
+        lock(&pool.frames).extend(kept);
+        Ok(pool)
+    }
+
+    fn manifest_bytes(&self, shared: &Shared, entry: &CatalogueEntry) -> Result<Vec<u8>> {
+        let path = shared.pool_dir(self.id).join("MANIFEST");
+        let there = shared.io.exists(&path).map_err(|source| io_error("reading", &path, source))?;
+        match (&entry.first_manifest, there) {
+            (_, true) => {
+                let bytes = read_whole(&*shared.io, &path, MANIFEST_MAX_BYTES)
+                    .map_err(|source| io_error("reading", &path, source))?;
+                Ok(bytes)
+            }
+            (Some(first), false) => Ok(first.clone()),
+            (None, false) => {
+                Err(Error::damaged(format!("pool {}: MANIFEST is missing. Run: stoa verify DIR", self.id)))
+            }
+        }
+    }
+}
+
+/// Applies one frame of the log to a pool that is being opened.
+fn replay(shared: &Shared, pool: &OpenPool, frame: &PoolFrame) -> Result<()> {
+    let damaged = |what: &str| {
+        let place = frame.place;
+        Error::damaged(format!(
+            "pool {}: wal/{:016}.wal offset {}: {what}. Run: stoa verify DIR",
+            pool.id, place.segment.0, place.offset
+        ))
+    };
+    let body = read_frame(&*shared.io, &shared.wal_dir(), frame.place)?;
+    let (inner, sealed) = InnerShell::decode(&body).map_err(|fault| damaged(fault.reason).because(fault))?;
+    let mut sequencer = lock(&pool.sequencer);
+    if inner.first_seq.0 != sequencer.next_seq {
+        return Err(damaged("a frame before this one is missing"));
+    }
+    let key = lock(&pool.keyring).period_key(inner.period);
+    let Some(key) = key else { return Err(damaged("the manifest does not name the frame's key")) };
+    let mut plain = Vec::new();
+    key.open(&inner.associated_data(&sequencer.chain), sealed, &mut plain)
+        .map_err(|error| damaged("tag does not match").because(error))?;
+    if next_chain(&sequencer.chain, &inner, sealed) != inner.chain {
+        return Err(damaged("the chain is broken"));
+    }
+    sequencer.chain = inner.chain;
+    sequencer.next_seq = inner.last_seq().0 + 1;
+    sequencer.floor = inner.last_seq().0;
+    drop(sequencer);
+    pool.apply(inner.first_seq, &Bytes::from(plain))?;
+    pool.publish(inner.last_seq());
+    Ok(())
+}
+
+impl Shared {
+    /// Pool ids by name.
+    pub(super) fn slot_names(&self) -> RwLockReadGuard<'_, std::collections::HashMap<Box<str>, PoolId>> {
+        self.names.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Removes what a dropped pool has left on disk: the manifest with the wrapped keys first.
+    pub(super) fn remove_pool_files(&self, id: PoolId) -> Result<()> {
+        let dir = self.pool_dir(id);
+        if !self.io.exists(&dir).map_err(|source| io_error("removing", &dir, source))? {
+            return Ok(());
+        }
+        let manifest = dir.join("MANIFEST");
+        let gone = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(source),
+        };
+        self.io
+            .remove_file(&manifest)
+            .or_else(gone)
+            .and_then(|()| self.io.sync_dir(&dir))
+            .and_then(|()| self.io.remove_dir_all(&dir))
+            .and_then(|()| self.io.sync_dir(&self.data.join("pools")))
+            .map_err(|source| io_error("removing", &dir, source))
+    }
+
+    /// Refuses a write to a pool whose memtables are full.
+    pub(crate) fn admit(&self, pool: &Arc<OpenPool>) -> Result<()> {
+        if pool.memtable_bytes() <= self.limits.memtable_bytes * 4 {
+            return Ok(());
+        }
+        self.want_flush(pool);
+        Err(Error::new(ErrorKind::Busy, "too much of this pool waits to be flushed: try again in a moment"))
+    }
+}

@@ -1,0 +1,114 @@
+//! A store's own threads: one that leads commits, one that prepares again what was beaten, one for
+//! background work.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+
+use super::Shared;
+use crate::commit::Pipeline;
+use crate::pool::open::{OpenPool, lock};
+use crate::wal::Spare;
+
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads, if the store has them.
+#[derive(Default)]
+pub(super) struct Threads {
+    retry: Mutex<Option<Sender<Job>>>,
+    background: Mutex<Option<Sender<Job>>>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Threads {
+    /// Starts them.
+    pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
+        let mut handles = Vec::new();
+        for (name, place) in [("stoa-retry", &shared.threads.retry), ("stoa-background", &shared.threads.background)] {
+            let (send, receive) = channel::<Job>();
+            *lock(place) = Some(send);
+            handles.push(std::thread::Builder::new().name(name.into()).spawn(move || run_jobs(&receive))?);
+        }
+        let weak: Weak<Shared> = Arc::downgrade(shared);
+        handles.push(std::thread::Builder::new().name("stoa-commit".into()).spawn(move || {
+            if let Some(shared) = weak.upgrade() {
+                shared.pipeline.run(&shared);
+            }
+        })?);
+        *lock(&shared.threads.handles) = handles;
+        Ok(())
+    }
+
+    /// Ends them, after what is queued.
+    pub(super) fn stop(&self, pipeline: &Pipeline) {
+        drop(lock(&self.background).take());
+        drop(lock(&self.retry).take());
+        pipeline.stop();
+        for handle in std::mem::take(&mut *lock(&self.handles)) {
+            // A thread that closes the store itself does not wait for itself.
+            if handle.thread().id() != std::thread::current().id() {
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+fn run_jobs(jobs: &Receiver<Job>) {
+    while let Ok(job) = jobs.recv() {
+        job();
+    }
+}
+
+impl Shared {
+    pub(crate) fn has_threads(&self) -> bool {
+        lock(&self.threads.retry).is_some()
+    }
+
+    /// Runs a job on the thread for what was beaten, or here if there is none.
+    pub(crate) fn retry(&self, job: Job) {
+        send(&self.threads.retry, job);
+    }
+
+    /// Runs a job on the background thread, or here if there is none.
+    pub(crate) fn background(&self, job: Job) {
+        send(&self.threads.background, job);
+    }
+
+    /// Makes the next segment ahead, off the commit path.
+    pub(crate) fn make_spare(&self, bytes: u64) {
+        if !self.has_threads() {
+            return;
+        }
+        let (io, dir) = (Arc::clone(&self.io), self.wal_dir());
+        let Some(shared) = self.this.upgrade() else { return };
+        if shared.making_spare.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        self.background(Box::new(move || {
+            // Where that fails, the next segment is made when it is needed, and that says why it cannot be.
+            if let Ok(spare) = Spare::make(&*io, &dir, bytes) {
+                shared.pipeline.log().put_spare(spare);
+            }
+            shared.making_spare.store(false, std::sync::atomic::Ordering::Relaxed);
+        }));
+    }
+
+    /// Looks after a pool that has just committed: flushes it when its memtable is full.
+    pub(crate) fn after_commit(&self, pool: &Arc<OpenPool>) {
+        if pool.version.load().active.size_bytes() > self.limits.memtable_bytes {
+            self.want_flush(pool);
+        }
+    }
+}
+
+fn send(place: &Mutex<Option<Sender<Job>>>, job: Job) {
+    let sender = lock(place).clone();
+    match sender {
+        Some(sender) => {
+            if let Err(unsent) = sender.send(job) {
+                (unsent.0)();
+            }
+        }
+        None => job(),
+    }
+}

@@ -1,0 +1,289 @@
+//! The store's one log: segments that are zero-written ahead, batches of frames, one sync each.
+//!
+//! Invariants:
+//! 1. `durable_lsn ≤ last_lsn`; a frame is acknowledged only when `durable_lsn` covers it.
+//! 2. A batch starts on a fresh block, and a block that holds an acknowledged frame is never
+//!    written again while its segment lives.
+//! 3. A segment's header and its name are durable before its first frame is written.
+//! 4. After a failed write or sync the log takes nothing more until the store is reopened: what
+//!    the disk holds of that batch is unknown, and syncing again would prove nothing.
+
+mod recovery;
+mod segment;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use stoa_format::wal::{BLOCK_BYTES, FRAME_ALIGN, FrameKind, OuterShell, SegmentHeader, round_to_block};
+use stoa_format::{Lsn, SegmentNumber, StoreId};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::{File, Io};
+
+pub use recovery::{Recovery, recover};
+pub(crate) use segment::io_error;
+pub use segment::{Spare, read_frame, segment_path};
+
+/// The first segment's size.
+pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+/// No segment is made greater than this, unless one batch needs it.
+pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// Where a frame stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramePlace {
+    /// Its position in the log.
+    pub lsn: Lsn,
+    /// The segment.
+    pub segment: SegmentNumber,
+    /// Offset of its outer shell.
+    pub offset: u64,
+    /// Length of the whole frame in bytes.
+    pub len: u32,
+}
+
+/// A segment that still holds frames that somebody needs.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveSegment {
+    /// Its number.
+    pub number: SegmentNumber,
+    /// Its first Lsn.
+    pub first_lsn: Lsn,
+    /// The file's size in bytes.
+    pub bytes: u64,
+}
+
+/// The log, as its one writer holds it.
+pub struct Log {
+    io: Arc<dyn Io>,
+    dir: PathBuf,
+    store: StoreId,
+    incarnation: u64,
+    file: Arc<dyn File>,
+    /// Oldest first; the last is the one being written.
+    segments: VecDeque<LiveSegment>,
+    /// Where the next batch goes: a multiple of the block size.
+    write_at: u64,
+    /// Where the last frame ended.
+    end: u64,
+    next_lsn: Lsn,
+    durable_lsn: Lsn,
+    /// The last frame is a seal frame.
+    sealed: bool,
+    /// Why it takes nothing more.
+    failed: Option<Error>,
+    spare: Option<Spare>,
+    buffer: Vec<u8>,
+}
+
+impl Log {
+    /// Begins a new segment after what `recovery` found (or the first one of a new store).
+    ///
+    /// # Errors
+    /// If the segment cannot be made durable.
+    pub fn begin(io: Arc<dyn Io>, dir: &Path, store: StoreId, incarnation: u64, recovery: Recovery) -> Result<Self> {
+        let next_lsn = Lsn(recovery.last_lsn.0 + 1);
+        let (previous, previous_end) = (recovery.last_segment, recovery.end);
+        let number = SegmentNumber(recovery.highest_number.0 + 1);
+        let header = SegmentHeader { store, number, incarnation, first_lsn: next_lsn, previous, previous_end };
+        let spare = Spare::make(&*io, dir, SEGMENT_BYTES_MIN)?;
+        let bytes = spare.bytes;
+        let file = spare.become_segment(&*io, dir, &header)?;
+        let mut segments: VecDeque<_> = recovery.segments.into();
+        segments.push_back(LiveSegment { number, first_lsn: next_lsn, bytes });
+        Ok(Self {
+            io,
+            dir: dir.to_owned(),
+            store,
+            incarnation,
+            file,
+            segments,
+            write_at: BLOCK_BYTES as u64,
+            end: BLOCK_BYTES as u64,
+            next_lsn,
+            durable_lsn: recovery.last_lsn,
+            sealed: true,
+            failed: None,
+            spare: None,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Every frame up to this one is durable.
+    pub fn durable_lsn(&self) -> Lsn {
+        self.durable_lsn
+    }
+
+    /// The segments, oldest first; the last is the one being written.
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = LiveSegment> + '_ {
+        self.segments.iter().copied()
+    }
+
+    /// Why the log takes nothing more, if it does not.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failed.as_ref()
+    }
+
+    /// The size of the next segment, if none is made ahead and half of this one is used.
+    pub fn wants_spare(&self) -> Option<u64> {
+        let current = self.current_bytes();
+        (self.spare.is_none() && self.write_at > current / 2).then(|| (current * 2).min(SEGMENT_BYTES_MAX))
+    }
+
+    /// Hands over a segment that was made ahead.
+    pub fn put_spare(&mut self, spare: Spare) {
+        self.spare = Some(spare);
+    }
+
+    /// The directory of the segments.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn current_bytes(&self) -> u64 {
+        self.segments.back().map_or(0, |segment| segment.bytes)
+    }
+
+    /// Makes sure that a batch of `bytes` (all frames with their shells) can be written.
+    ///
+    /// # Errors
+    /// `NOSPACE` or `IOERROR` if a new segment is needed and cannot be made; nothing has changed
+    /// then, and trying again later is safe.
+    pub fn ensure_room(&mut self, bytes: u64) -> Result<()> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
+        let need = round_to_block(bytes) + BLOCK_BYTES as u64;
+        if self.write_at + need <= self.current_bytes() {
+            return Ok(());
+        }
+        let spare = match self.spare.take() {
+            Some(spare) if spare.bytes >= need + BLOCK_BYTES as u64 => spare,
+            unfit => {
+                self.spare = unfit;
+                let wanted = self.current_bytes().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+                Spare::make(&*self.io, &self.dir, wanted.max(round_to_block(need) + BLOCK_BYTES as u64))?
+            }
+        };
+        let last = self.segments.back().map_or(SegmentNumber(0), |segment| segment.number);
+        let number = SegmentNumber(last.0 + 1);
+        let header = SegmentHeader {
+            store: self.store,
+            number,
+            incarnation: self.incarnation,
+            first_lsn: self.next_lsn,
+            previous: last,
+            previous_end: self.end,
+        };
+        let bytes = spare.bytes;
+        self.file = spare.become_segment(&*self.io, &self.dir, &header)?;
+        self.segments.push_back(LiveSegment { number, first_lsn: self.next_lsn, bytes });
+        self.write_at = BLOCK_BYTES as u64;
+        self.end = self.write_at;
+        Ok(())
+    }
+
+    /// Appends one batch: a frame around each body, one write, one sync. Room must have been
+    /// ensured. Answers where each frame stands; all of them are durable then.
+    ///
+    /// # Errors
+    /// `INDOUBT` if the write or the sync failed; the log takes nothing more then.
+    pub fn append<'a>(&mut self, bodies: impl Iterator<Item = &'a [u8]>) -> Result<Vec<FramePlace>> {
+        self.append_frames(FrameKind::Data, bodies)
+    }
+
+    /// Appends a seal frame, if the last frame is none: it claims that all before it is durable,
+    /// so that damage to the last batch can be told from a torn tail.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn seal(&mut self) -> Result<()> {
+        if self.sealed || self.failed.is_some() {
+            return Ok(());
+        }
+        self.ensure_room(BLOCK_BYTES as u64)?;
+        self.append_frames(FrameKind::Seal, std::iter::once(&[][..])).map(drop)
+    }
+
+    fn append_frames<'a>(
+        &mut self,
+        kind: FrameKind,
+        bodies: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Vec<FramePlace>> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
+        let segment = self.segments.back().map_or(SegmentNumber(0), |segment| segment.number);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let mut places = Vec::new();
+        let mut lsn = self.next_lsn;
+        let mut frames_end = 0;
+        for body in bodies {
+            let start = buffer.len();
+            let shell = OuterShell {
+                kind,
+                body_len: body.len() as u32,
+                segment,
+                incarnation: self.incarnation,
+                lsn,
+                durable_lsn: self.durable_lsn,
+            };
+            shell.encode_frame(body, &mut buffer);
+            frames_end = buffer.len();
+            let offset = self.write_at + start as u64;
+            places.push(FramePlace { lsn, segment, offset, len: (frames_end - start) as u32 });
+            buffer.resize(buffer.len().next_multiple_of(FRAME_ALIGN), 0);
+            lsn = Lsn(lsn.0 + 1);
+        }
+        buffer.resize(round_to_block(buffer.len() as u64) as usize, 0);
+        assert!(self.write_at + buffer.len() as u64 <= self.current_bytes(), "room was ensured for the batch");
+        let written = self.file.write_all_at(&buffer, self.write_at).and_then(|()| self.file.sync_data());
+        if let Err(source) = written {
+            return Err(self.fail(lsn, source));
+        }
+        self.end = self.write_at + frames_end as u64;
+        self.write_at += buffer.len() as u64;
+        self.next_lsn = lsn;
+        self.durable_lsn = Lsn(lsn.0 - 1);
+        self.sealed = kind == FrameKind::Seal;
+        self.buffer = buffer;
+        Ok(places)
+    }
+
+    /// Takes nothing more: the store is closed.
+    pub fn close(&mut self) {
+        let closed = || Error::new(ErrorKind::Io, "the store was closed; open it again to write");
+        self.failed.get_or_insert_with(closed);
+    }
+
+    /// Remembers the failure: later writes are refused, those in flight are in doubt.
+    fn fail(&mut self, lsn: Lsn, source: std::io::Error) -> Error {
+        let what =
+            format!("writing the log failed at lsn {lsn} ({source}); no write is taken until restart; reads go on");
+        self.failed = Some(Error::new(ErrorKind::Io, what));
+        let doubt = format!(
+            "the log could not be made durable at lsn {lsn} ({source}); restart, then repeat with the same token"
+        );
+        Error::new(ErrorKind::InDoubt, doubt).because(source)
+    }
+
+    /// Gives up the segments before `first`: nobody needs their frames any more. One is kept as
+    /// the next segment, the others are removed.
+    ///
+    /// # Errors
+    /// If a file cannot be renamed or removed.
+    pub fn retire_before(&mut self, first: SegmentNumber) -> Result<()> {
+        while self.segments.len() > 1 && self.segments.front().is_some_and(|segment| segment.number < first) {
+            let Some(segment) = self.segments.pop_front() else { break };
+            let path = segment_path(&self.dir, segment.number);
+            if self.spare.is_none() && segment.bytes >= self.current_bytes() {
+                self.spare = Some(Spare::recycle(&*self.io, &self.dir, &path, segment.bytes)?);
+            } else {
+                self.io.remove_file(&path).map_err(|source| segment::io_error("removing", &path, source))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! What a log holds after a stop of any kind: every acknowledged frame, told from a torn tail and
+//! from damage.
+//!
+//! Sectors of a batch that was not synced persist in any order, so a bad place at the end proves
+//! nothing: it is a *torn tail* and cut. It is *damage* when something valid claims that the log
+//! was durable beyond it: a later frame's `durable_lsn`, a later segment's header, or what the
+//! caller knows from a catalogue or manifest. Then nothing is changed and the store is not opened.
+
+use std::path::Path;
+
+use stoa_format::wal::{BLOCK_BYTES, FRAME_ALIGN, FrameKind, InnerShell, OuterShell, SegmentHeader, round_to_block};
+use stoa_format::{Lsn, SegmentNumber, StoreId};
+
+use super::segment::{io_error, segment_number, segment_path};
+use super::{FramePlace, LiveSegment};
+use crate::error::{Error, Result};
+use crate::io::{Io, OpenMode, read_whole};
+
+/// A segment cannot be greater than this: one transaction is bounded far below it.
+const SEGMENT_READ_MAX_BYTES: u64 = 4 << 30;
+
+/// Where the log ended.
+#[derive(Debug, Clone, Default)]
+pub struct Recovery {
+    /// The last frame's position; 0 if there is none.
+    pub last_lsn: Lsn,
+    /// The segment in which the log ended; 0 if there is none.
+    pub last_segment: SegmentNumber,
+    /// The offset after the last frame in it.
+    pub end: u64,
+    /// No segment has a higher number.
+    pub highest_number: SegmentNumber,
+    /// The segments that hold frames, oldest first.
+    pub segments: Vec<LiveSegment>,
+}
+
+/// Reads the whole log, oldest first, and shows every frame of data to `visit` with its place, its
+/// shell and its sealed bytes. What it shows is durable: the segments are synced first.
+///
+/// `durable_claim` is the highest Lsn that a catalogue or manifest says was durable.
+///
+/// # Errors
+/// `DAMAGED`, naming file and offset, if a frame that was durable is not whole.
+pub fn recover(
+    io: &dyn Io,
+    dir: &Path,
+    store: StoreId,
+    durable_claim: Lsn,
+    mut visit: impl FnMut(FramePlace, &InnerShell, &[u8]) -> Result<()>,
+) -> Result<Recovery> {
+    let names = io.list_dir(dir).map_err(|source| io_error("listing", dir, source))?;
+    let mut numbers: Vec<_> = names.iter().filter_map(|name| segment_number(name)).collect();
+    numbers.sort_unstable();
+    let mut recovery = Recovery::default();
+    let mut headers = Vec::with_capacity(numbers.len());
+    for (i, &number) in numbers.iter().enumerate() {
+        recovery.highest_number = number;
+        match read_header(io, dir, number, store)? {
+            Some(header) => headers.push(header),
+            // A crash while a segment was being made: its header was not durable, so it holds no frame.
+            None if i + 1 == numbers.len() => {}
+            None => return Err(damaged(number, 0, "the segment's header is not whole and later segments follow")),
+        }
+    }
+    for (i, header) in headers.iter().enumerate() {
+        let next = headers.get(i + 1);
+        if i == 0 {
+            recovery.last_lsn = Lsn(header.first_lsn.0.saturating_sub(1));
+        } else if header.previous != recovery.last_segment || header.first_lsn.0 != recovery.last_lsn.0 + 1 {
+            return Err(damaged(header.number, 0, "a segment before this one is missing"));
+        }
+        scan(io, dir, header, next, &mut recovery, &mut visit)?;
+    }
+    if durable_claim > recovery.last_lsn {
+        let what = format!("the log ends at lsn {}, but was durable up to lsn {durable_claim}", recovery.last_lsn);
+        return Err(damaged(recovery.last_segment, recovery.end, &what));
+    }
+    Ok(recovery)
+}
+
+fn read_header(io: &dyn Io, dir: &Path, number: SegmentNumber, store: StoreId) -> Result<Option<SegmentHeader>> {
+    let path = segment_path(dir, number);
+    let file = io.open(&path, OpenMode::Read).map_err(|source| io_error("reading", &path, source))?;
+    let mut block = vec![0; BLOCK_BYTES];
+    if file.len().map_err(|source| io_error("reading", &path, source))? < BLOCK_BYTES as u64 {
+        return Ok(None);
+    }
+    file.read_exact_at(&mut block, 0).map_err(|source| io_error("reading", &path, source))?;
+    let Ok(header) = SegmentHeader::decode(&block) else { return Ok(None) };
+    if header.number != number {
+        // The header of the segment that this file was before it was recycled: the new one was not durable yet.
+        return Ok(None);
+    }
+    match header.store == store {
+        true => Ok(Some(header)),
+        false => Err(damaged(number, 16, "the segment belongs to another store")),
+    }
+}
+
+/// Reads one segment up to where it ended.
+fn scan(
+    io: &dyn Io,
+    dir: &Path,
+    header: &SegmentHeader,
+    next: Option<&SegmentHeader>,
+    recovery: &mut Recovery,
+    visit: &mut impl FnMut(FramePlace, &InnerShell, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let path = segment_path(dir, header.number);
+    let sync = io.open(&path, OpenMode::Write).and_then(|file| file.sync_data());
+    sync.map_err(|source| io_error("syncing", &path, source))?;
+    let bytes = read_whole(io, &path, SEGMENT_READ_MAX_BYTES).map_err(|source| io_error("reading", &path, source))?;
+    // A later segment says where this one ended: what lies behind was cut once, and is never believed.
+    let limit = next.map_or(bytes.len(), |next| (next.previous_end as usize).min(bytes.len()));
+    let mut at = BLOCK_BYTES;
+    let mut expected = header.first_lsn;
+    recovery.end = at as u64;
+    while let Some((offset, shell, body)) = frame_at_or_after(&bytes[..limit], at, header, expected) {
+        let len = (stoa_format::wal::OUTER_BYTES + body.len()) as u32;
+        let place = FramePlace { lsn: shell.lsn, segment: header.number, offset: offset as u64, len };
+        if shell.kind == FrameKind::Data {
+            let (inner, sealed) = InnerShell::decode(body).map_err(|fault| {
+                damaged(header.number, offset as u64, "the inner shell is not whole").because(fault)
+            })?;
+            visit(place, &inner, sealed)?;
+        }
+        recovery.end = offset as u64 + u64::from(len);
+        at = (offset + len as usize).next_multiple_of(FRAME_ALIGN);
+        expected = Lsn(expected.0 + 1);
+    }
+    recovery.last_lsn = Lsn(expected.0 - 1);
+    recovery.last_segment = header.number;
+    recovery.segments.push(LiveSegment {
+        number: header.number,
+        first_lsn: header.first_lsn,
+        bytes: bytes.len() as u64,
+    });
+    if let Some(next) = next
+        && (next.previous_end != recovery.end || next.first_lsn != expected)
+    {
+        return Err(damaged(header.number, recovery.end, "frames are missing that the next segment says were here"));
+    }
+    if let Some(claim) = highest_claim(&bytes, round_to_block(at as u64) as usize, header)
+        && next.is_none()
+        && claim >= expected
+    {
+        let what = format!("is damaged and valid frames follow (up to lsn {claim})");
+        return Err(damaged(header.number, recovery.end, &what));
+    }
+    Ok(())
+}
+
+/// The frame `expected` at `at`, or, where a batch ended there, at the next block.
+fn frame_at_or_after<'a>(
+    bytes: &'a [u8],
+    at: usize,
+    header: &SegmentHeader,
+    expected: Lsn,
+) -> Option<(usize, OuterShell, &'a [u8])> {
+    let next_block = at.next_multiple_of(BLOCK_BYTES);
+    let places = if next_block == at { [at, at] } else { [at, next_block] };
+    places.into_iter().find_map(|place| {
+        let (shell, body) = own_frame(bytes.get(place..)?, header)?;
+        (shell.lsn == expected).then_some((place, shell, body))
+    })
+}
+
+/// The frame at the start of `bytes`, if it was written into this segment by the process that began it.
+fn own_frame<'a>(bytes: &'a [u8], header: &SegmentHeader) -> Option<(OuterShell, &'a [u8])> {
+    let (shell, body) = OuterShell::decode_frame(bytes).ok()?;
+    (shell.segment == header.number && shell.incarnation == header.incarnation).then_some((shell, body))
+}
+
+/// The highest Lsn that a valid frame from `from` on says was durable.
+fn highest_claim(bytes: &[u8], from: usize, header: &SegmentHeader) -> Option<Lsn> {
+    (from..bytes.len())
+        .step_by(BLOCK_BYTES)
+        .filter_map(|place| own_frame(&bytes[place..], header))
+        .map(|(shell, _)| shell.durable_lsn)
+        .max()
+}
+
+fn damaged(segment: SegmentNumber, offset: u64, what: &str) -> Error {
+    Error::damaged(format!(
+        "refusing to open: wal/{:016}.wal offset {offset}: {what}. Nothing was changed. Run: stoa verify DIR",
+        segment.0
+    ))
+}

@@ -1,0 +1,119 @@
+//! Segment files: made ahead, written, recycled, read.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use stoa_format::SegmentNumber;
+use stoa_format::wal::{OuterShell, SegmentHeader};
+
+use super::FramePlace;
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::{File, Io, OpenMode};
+
+const SPARE_NAME: &str = "spare.wal";
+
+/// The file of a segment.
+pub fn segment_path(dir: &Path, number: SegmentNumber) -> PathBuf {
+    dir.join(format!("{:016}.wal", number.0))
+}
+
+/// The number in a segment's file name, if it is one.
+pub fn segment_number(name: &str) -> Option<SegmentNumber> {
+    let digits = name.strip_suffix(".wal")?;
+    (digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| digits.parse().ok().map(SegmentNumber))
+        .flatten()
+}
+
+/// A segment made ahead: as long as it will be, written once, so that later writes neither grow
+/// the file nor touch its metadata.
+pub struct Spare {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Spare {
+    /// Writes a file of `bytes` zeroes and syncs it.
+    ///
+    /// # Errors
+    /// `NOSPACE` or `IOERROR`; what was begun is removed.
+    pub fn make(io: &dyn Io, dir: &Path, bytes: u64) -> Result<Self> {
+        let path = dir.join(SPARE_NAME);
+        let made = io.open(&path, OpenMode::Create).and_then(|file| {
+            file.set_len(0)?;
+            file.write_zeroes(0, bytes)?;
+            file.sync_all()?;
+            Ok(file)
+        });
+        match made {
+            Ok(file) => Ok(Self { path, file, bytes }),
+            Err(source) => {
+                let _ = io.remove_file(&path);
+                Err(io_error("making", &path, source))
+            }
+        }
+    }
+
+    /// Takes over the file of a segment that nobody needs any more. What it held is never
+    /// believed again: frames carry their segment's number.
+    ///
+    /// # Errors
+    /// If it cannot be opened or renamed.
+    pub fn recycle(io: &dyn Io, dir: &Path, old: &Path, bytes: u64) -> Result<Self> {
+        let path = dir.join(SPARE_NAME);
+        io.rename(old, &path).map_err(|source| io_error("recycling", old, source))?;
+        let file = io.open(&path, OpenMode::Write).map_err(|source| io_error("recycling", &path, source))?;
+        Ok(Self { path, file, bytes })
+    }
+
+    /// Writes the header, gives the file its name and makes both durable.
+    ///
+    /// # Errors
+    /// `NOSPACE` or `IOERROR`.
+    pub fn become_segment(self, io: &dyn Io, dir: &Path, header: &SegmentHeader) -> Result<Arc<dyn File>> {
+        let path = segment_path(dir, header.number);
+        let done = self
+            .file
+            .write_all_at(&header.encode(), 0)
+            .and_then(|()| self.file.sync_data())
+            .and_then(|()| io.rename(&self.path, &path))
+            .and_then(|()| io.sync_dir(dir));
+        done.map_err(|source| io_error("beginning", &path, source))?;
+        Ok(self.file)
+    }
+}
+
+/// Reads the body of a frame.
+///
+/// # Errors
+/// `IOERROR` if it cannot be read, `DAMAGED` if it is not the frame that was written.
+pub fn read_frame(io: &dyn Io, dir: &Path, place: FramePlace) -> Result<Vec<u8>> {
+    let path = segment_path(dir, place.segment);
+    let mut bytes = vec![0; place.len as usize];
+    let read = io.open(&path, OpenMode::Read).and_then(|file| file.read_exact_at(&mut bytes, place.offset));
+    read.map_err(|source| io_error("reading", &path, source))?;
+    let (shell, body) = OuterShell::decode_frame(&bytes).map_err(|fault| {
+        Error::damaged(format!("wal/{:016}.wal offset {}: {fault}", place.segment.0, place.offset)).because(fault)
+    })?;
+    if shell.lsn != place.lsn || shell.segment != place.segment {
+        let what = format!("wal/{:016}.wal offset {}: another frame stands there", place.segment.0, place.offset);
+        return Err(Error::damaged(what));
+    }
+    Ok(body.to_vec())
+}
+
+/// What the operating system said, as an error that says what to do.
+pub(crate) fn io_error(doing: &str, path: &Path, source: io::Error) -> Error {
+    let kind = match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
+        _ => ErrorKind::Io,
+    };
+    let remedy = match kind {
+        ErrorKind::NoSpace => "; free space or raise the volume, then try again",
+        _ => "",
+    };
+    Error::new(kind, format!("{doing} {} failed: {source}{remedy}", path.display())).because(source)
+}
