@@ -1,5 +1,7 @@
 //! The `stoa` binary.
 #[allow(dead_code)]
+mod export;
+#[allow(dead_code)]
 mod import;
 
 fn main() {}

@@ -423,7 +423,7 @@ pub(crate) fn is_attribute_name(name: &str) -> bool {
 }
 
 /// A custom attribute's name made from the source's: camel case becomes words, whatever is no letter or digit becomes `_`.
-fn custom_name(source_name: &str) -> String {
+pub(crate) fn custom_name(source_name: &str) -> String {
     let mut name = String::from("custom:");
     let bare = name.len();
     let source_name = source_name.strip_prefix("custom:").unwrap_or(source_name);

@@ -42,6 +42,7 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
                 line,
                 first: i == 0,
                 attributes: Arc::clone(attributes),
+                mapping: Arc::clone(&options.mapping),
                 caps: options.caps,
             }));
         }
@@ -78,7 +79,7 @@ struct Header {
 
 enum Column {
     Username(Option<(AttrKey, Arc<AttrSpec>)>),
-    MfaEnabled(Option<(AttrKey, Arc<AttrSpec>)>),
+    MfaEnabled,
     PasswordHash,
     UpdatedAt,
     Birthdate(AttrKey, Arc<AttrSpec>),
@@ -114,10 +115,7 @@ impl Header {
             "cognito:username" => {
                 return Column::Username(placer.target(Origin::standard(name, standard::USERNAME)).cloned());
             }
-            "cognito:mfa_enabled" => {
-                let origin = Origin { name: "mfa_enabled", default: None, kind: Kind::Bool, multi: false };
-                return Column::MfaEnabled(placer.target(origin).cloned());
-            }
+            "cognito:mfa_enabled" => return Column::MfaEnabled,
             "password_hash" => return Column::PasswordHash,
             "updated_at" => return Column::UpdatedAt,
             "stoa:rest" => return Column::Rest,
@@ -149,6 +147,7 @@ struct Part<'a> {
     line: u64,
     first: bool,
     attributes: Arc<AttrTable>,
+    mapping: Arc<Mapping>,
     caps: Caps,
 }
 
@@ -175,7 +174,7 @@ impl<'a> Part<'a> {
             }
             if value.is_empty() {
                 no_username |= matches!(column, Column::Username(_));
-                no_mfa |= matches!(column, Column::MfaEnabled(_));
+                no_mfa |= matches!(column, Column::MfaEnabled);
                 continue;
             }
             self.value(column, value, &mut user, &mut rest, notes)?;
@@ -208,10 +207,11 @@ impl<'a> Part<'a> {
             Column::Username(Some((key, spec))) | Column::Other(key, spec) => {
                 put_fitted(user, *key, spec, ImportValue::Str(value), notes);
             }
-            Column::MfaEnabled(target) => {
-                let on = forms::boolean(&value).ok_or("cognito:mfa_enabled must be TRUE or FALSE")?;
-                if let (true, Some((key, spec))) = (on, target) {
-                    put_fitted(user, *key, spec, ImportValue::Bool(true), notes);
+            Column::MfaEnabled => {
+                if forms::boolean(&value).ok_or("cognito:mfa_enabled must be TRUE or FALSE")? {
+                    // Rare, and no attribute of the pool until it is needed.
+                    let mut placer = Placer::new(&self.attributes, &self.mapping);
+                    placer.put(user, Origin::custom("mfa_enabled", Kind::Bool, false), ImportValue::Bool(true), notes);
                 }
             }
             Column::PasswordHash => user.password = hashes::checked(value, &self.caps),
@@ -355,7 +355,6 @@ mod tests {
         assert_eq!(ana.updated_at_ms, Some(1_471_453_471_000));
         assert_eq!(ana.password, ImportPassword::ResetRequired);
         assert!(run.attr(run.user("c.trim"), "custom:tier") == Some(string("x")));
-        assert_eq!(run.attributes.key("custom:mfa_enabled").map(|key| run.attributes.spec(key).kind), Some(Kind::Bool));
     }
 
     #[test]

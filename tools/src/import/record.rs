@@ -283,13 +283,29 @@ impl fmt::Debug for ImportPassword<'_> {
     }
 }
 
+impl fmt::Debug for Factor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} factor", self.kind.as_str())
+    }
+}
+
+impl fmt::Debug for ImportUser<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "User at {} ({} attributes, {:?})", self.line, self.attrs.len(), self.password)
+    }
+}
+
+impl fmt::Debug for ImportGroup<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Group at {} ({} members)", self.line, self.members.len())
+    }
+}
+
 impl fmt::Debug for Item<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::User(user) => {
-                write!(f, "User at {} ({} attributes, {:?})", user.line, user.attrs.len(), user.password)
-            }
-            Self::Group(group) => write!(f, "Group at {} ({} members)", group.line, group.members.len()),
+            Self::User(user) => user.fmt(f),
+            Self::Group(group) => group.fmt(f),
             Self::Membership { .. } => f.write_str("Membership"),
             Self::Refused { line, reason } => write!(f, "Refused at {line}: {reason}"),
             Self::Skipped { line, reason } => write!(f, "Skipped at {line}: {reason}"),

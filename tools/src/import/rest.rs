@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `sub` | UUID |
 //! | `attrs` | attributes by name: string, boolean, integer, array of strings (multi-valued), or `{"json": text}`, `{"bytes": base64}`, `{"time": ms}` |
-//! | `drop` | names of attributes that the format made its writer invent |
+//! | `drop` | what the format made its writer invent: names of attributes, or `sub`, `enabled`, `status`, `created_at`, `updated_at` |
 //! | `password` | `{"hash": text}`, `"none"`, `"reset"`, `"locked"` |
 //! | `enabled`, `status`, `temporary`, `created_at`, `updated_at` | as in the record, times in ms |
 //! | `groups` | names |
@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 use super::{
     attrs::{AttrTable, Kind, is_attribute_name},
     forms,
-    record::{AttrKey, Factor, FactorKind, ImportGroup, ImportPassword, ImportUser, ImportValue, MemberRef, Status},
+    record::{Factor, FactorKind, ImportGroup, ImportPassword, ImportUser, ImportValue, MemberRef, Status},
 };
 
 /// The field's content.
@@ -51,12 +51,12 @@ pub(crate) struct Rest {
     pub(crate) created_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) updated_at: Option<i64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) groups: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) identities: Vec<(String, String)>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) factors: Vec<RestFactor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) groups: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) identities: Option<Vec<(String, String)>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) factors: Option<Vec<RestFactor>>,
 }
 
 /// A further factor in the field.
@@ -107,43 +107,53 @@ impl Rest {
         (text != "{}").then_some(text)
     }
 
-    /// Adds an attribute that the format cannot carry.
-    pub(crate) fn put_attr(&mut self, table: &AttrTable, key: AttrKey, value: &ImportValue<'_>) {
-        self.attrs.insert(table.spec(key).name.to_string(), attr_to_json(value));
-    }
-
-    /// Adds the password, where it is not a hash that the format carries itself.
-    pub(crate) fn put_password(&mut self, password: &ImportPassword<'_>) {
-        self.password = match password {
-            ImportPassword::Hash(hash) => {
-                let mut object = Map::new();
-                object.insert("hash".into(), Value::String(hash.to_string()));
-                Some(Value::Object(object))
+    /// What must be laid over `read` to make it `want`; their attributes' keys are those of their own tables.
+    pub(crate) fn difference(
+        read: &ImportUser<'_>,
+        read_table: &AttrTable,
+        want: &ImportUser<'_>,
+        want_table: &AttrTable,
+    ) -> Self {
+        let mut rest = Self::default();
+        for (key, value) in &want.attrs {
+            let name = &want_table.spec(*key).name;
+            if read_table.key(name).and_then(|key| read.attr(key)) != Some(value) {
+                rest.attrs.insert(name.to_string(), attr_to_json(value));
             }
-            ImportPassword::ResetRequired => Some("reset".into()),
-            ImportPassword::Locked => Some("locked".into()),
-            // A store exports no password in the clear, and none that it could not take.
-            ImportPassword::None | ImportPassword::Plain(_) | ImportPassword::Unsupported { .. } => Some("none".into()),
-        };
+        }
+        for (key, _) in &read.attrs {
+            let name = &read_table.spec(*key).name;
+            if want_table.key(name).is_none_or(|key| want.attr(key).is_none()) {
+                rest.drop.push(name.to_string());
+            }
+        }
+        if read.password != want.password {
+            rest.password = Some(password_to_json(&want.password));
+        }
+        rest.sub = rest.replaced("sub", &read.sub, &want.sub).map(|sub| forms::uuid_text(&sub));
+        rest.enabled = rest.replaced("enabled", &read.enabled, &want.enabled);
+        rest.status = rest.replaced("status", &read.status, &want.status).map(|status| status.as_str().to_owned());
+        rest.created_at = rest.replaced("created_at", &read.created_at_ms, &want.created_at_ms);
+        rest.updated_at = rest.replaced("updated_at", &read.updated_at_ms, &want.updated_at_ms);
+        rest.temporary = (read.temporary != want.temporary).then_some(want.temporary);
+        if read.groups != want.groups {
+            rest.groups = Some(want.groups.iter().map(ToString::to_string).collect());
+        }
+        if read.identities != want.identities {
+            rest.identities = Some(want.identities.iter().map(|(p, s)| (p.to_string(), s.to_string())).collect());
+        }
+        if read.factors != want.factors {
+            rest.factors = Some(want.factors.iter().map(RestFactor::of).collect());
+        }
+        rest
     }
 
-    /// Adds linked identities.
-    pub(crate) fn put_identities(&mut self, user: &ImportUser<'_>) {
-        self.identities = user.identities.iter().map(|(p, s)| (p.to_string(), s.to_string())).collect();
-    }
-
-    /// Adds factors.
-    pub(crate) fn put_factors(&mut self, user: &ImportUser<'_>) {
-        self.factors = user
-            .factors
-            .iter()
-            .map(|f| RestFactor {
-                kind: f.kind.as_str().into(),
-                id: f.id.to_string(),
-                label: f.label.as_ref().map(ToString::to_string),
-                blob: forms::to_base64(&f.blob),
-            })
-            .collect();
+    /// The value to lay over, or a note to drop what was read.
+    fn replaced<T: PartialEq + Copy>(&mut self, word: &str, read: &Option<T>, want: &Option<T>) -> Option<T> {
+        if read.is_some() && want.is_none() {
+            self.drop.push(word.to_owned());
+        }
+        if read == want { None } else { *want }
     }
 
     /// Lays the field over a record that was read from the format.
@@ -152,8 +162,17 @@ impl Rest {
     /// If it names what no pool can have; the record is then not to be taken.
     pub(crate) fn lay_over(self, user: &mut ImportUser<'_>, table: &Arc<AttrTable>) -> Result<(), Fault> {
         for name in &self.drop {
-            if let Some(key) = table.key(name) {
-                user.attrs.retain(|(k, _)| *k != key);
+            match name.as_str() {
+                "sub" => user.sub = None,
+                "enabled" => user.enabled = None,
+                "status" => user.status = None,
+                "created_at" => user.created_at_ms = None,
+                "updated_at" => user.updated_at_ms = None,
+                name => {
+                    if let Some(key) = table.key(name) {
+                        user.attrs.retain(|(k, _)| *k != key);
+                    }
+                }
             }
         }
         for (name, value) in self.attrs {
@@ -177,17 +196,36 @@ impl Rest {
         user.temporary = self.temporary.unwrap_or(user.temporary);
         user.created_at_ms = self.created_at.or(user.created_at_ms);
         user.updated_at_ms = self.updated_at.or(user.updated_at_ms);
-        user.groups.extend(self.groups.into_iter().map(Cow::Owned));
-        user.identities.extend(self.identities.into_iter().map(|(p, s)| (Cow::Owned(p), Cow::Owned(s))));
-        for factor in self.factors {
-            user.factors.push(Factor {
-                kind: FactorKind::parse(&factor.kind).ok_or("the stoa field has a factor of an unknown kind")?,
-                id: Cow::Owned(factor.id),
-                label: factor.label.map(Cow::Owned),
-                blob: Cow::Owned(forms::base64(factor.blob.as_bytes()).ok_or("the stoa field has a damaged factor")?),
-            });
+        if let Some(groups) = self.groups {
+            user.groups = groups.into_iter().map(Cow::Owned).collect();
+        }
+        if let Some(identities) = self.identities {
+            user.identities = identities.into_iter().map(|(p, s)| (Cow::Owned(p), Cow::Owned(s))).collect();
+        }
+        if let Some(factors) = self.factors {
+            user.factors = factors.into_iter().map(RestFactor::into_factor).collect::<Result<_, _>>()?;
         }
         Ok(())
+    }
+}
+
+impl RestFactor {
+    fn of(factor: &Factor<'_>) -> Self {
+        Self {
+            kind: factor.kind.as_str().into(),
+            id: factor.id.to_string(),
+            label: factor.label.as_ref().map(ToString::to_string),
+            blob: forms::to_base64(&factor.blob),
+        }
+    }
+
+    fn into_factor(self) -> Result<Factor<'static>, Fault> {
+        Ok(Factor {
+            kind: FactorKind::parse(&self.kind).ok_or("the stoa field has a factor of an unknown kind")?,
+            id: Cow::Owned(self.id),
+            label: self.label.map(Cow::Owned),
+            blob: Cow::Owned(forms::base64(self.blob.as_bytes()).ok_or("the stoa field has a damaged factor")?),
+        })
     }
 }
 
@@ -309,6 +347,20 @@ fn attr_from_json(value: Value) -> Result<(Kind, bool, ImportValue<'static>), Fa
         },
         Value::Null => return Err(DAMAGED),
     })
+}
+
+fn password_to_json(password: &ImportPassword<'_>) -> Value {
+    match password {
+        ImportPassword::Hash(hash) => {
+            let mut object = Map::new();
+            object.insert("hash".into(), Value::String(hash.to_string()));
+            Value::Object(object)
+        }
+        ImportPassword::ResetRequired => "reset".into(),
+        ImportPassword::Locked => "locked".into(),
+        // A store has no password in the clear, and none that it could not take.
+        ImportPassword::None | ImportPassword::Plain(_) | ImportPassword::Unsupported { .. } => "none".into(),
+    }
 }
 
 fn password_from_json(value: Value) -> Result<ImportPassword<'static>, Fault> {

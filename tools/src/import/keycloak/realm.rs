@@ -31,13 +31,17 @@ fn role_group(mut role: Object<'_>) -> Read<'_> {
     let mut attributes = Map::new();
     keep(&mut attributes, "composites", role.take("composites"));
     keep(&mut attributes, "attributes", role.take("attributes"));
-    Ok(ImportGroup {
+    let mut read = ImportGroup {
         name: Cow::Owned(format!("{ROLE_PREFIX}{name}")),
-        description: role.take_string("description").filter(|text| !text.is_empty()),
+        description: role.take_string("description"),
         kind: Some(ROLE_KIND.into()),
         attributes: object_text(attributes),
         ..ImportGroup::default()
-    })
+    };
+    if let Some(rest) = role.take("stoa") {
+        RestGroup::parse(rest.0)?.lay_over(&mut read)?;
+    }
+    Ok(read)
 }
 
 /// The tree of `groups`, parents before children.

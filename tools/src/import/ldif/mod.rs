@@ -11,6 +11,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub(crate) use self::{dn::escaped as escape_dn_value, person::custom_by_ldap_name};
 use self::{
     entry::Class,
     groups::{Directory, EntryPlace, Groups},

@@ -12,7 +12,7 @@ use stoa_engine::password::Caps;
 use super::{
     super::{
         Options,
-        attrs::{AttrSpec, AttrTable, Kind, standard},
+        attrs::{AttrSpec, AttrTable, Kind, custom_name, standard},
         forms,
         place::{Notes, Origin, Placer, put_fitted},
         record::{AttrKey, ImportPassword, ImportUser, ImportValue},
@@ -76,6 +76,18 @@ const SPELLINGS: &[&str] = &[
     "userPrincipalName",
     "preferredLanguage",
 ];
+
+/// LDAP's name for a custom attribute, if an import gives the attribute of that name the same type again.
+pub(crate) fn custom_by_ldap_name(spec: &AttrSpec) -> Option<&'static str> {
+    if spec.multi {
+        return SPELLINGS
+            .iter()
+            .copied()
+            .find(|name| custom_name(name) == *spec.name)
+            .filter(|_| spec.kind == Kind::Str);
+    }
+    SINGLE.iter().find(|(name, kind)| *kind == spec.kind && custom_name(name) == *spec.name).map(|(name, _)| *name)
+}
 
 /// Reads persons on one thread.
 pub(crate) struct Persons {
