@@ -3,5 +3,7 @@
 mod export;
 #[allow(dead_code)]
 mod import;
+#[allow(dead_code)]
+mod sample;
 
 fn main() {}
