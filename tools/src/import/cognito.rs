@@ -13,9 +13,10 @@ use stoa_engine::password::Caps;
 
 use super::{
     Options, Plan, Source,
-    attrs::{AttrSpec, AttrTable, Kind, Mapping, standard},
+    attrs::{AttrSpec, AttrTable, Kind, standard},
     forms, hashes,
     input::Input,
+    mapping::Mapping,
     place::{Notes, Origin, Placer, put_fitted},
     record::{AttrKey, ImportGroup, ImportPassword, ImportUser, ImportValue, Item, Text},
     rest::{Rest, RestGroup},

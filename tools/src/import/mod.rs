@@ -23,6 +23,7 @@ pub(crate) mod input;
 pub(crate) mod json;
 pub(crate) mod keycloak;
 pub(crate) mod ldif;
+pub(crate) mod mapping;
 pub(crate) mod place;
 pub(crate) mod record;
 pub(crate) mod rest;
@@ -39,8 +40,9 @@ use std::sync::Arc;
 
 use stoa_engine::password::{Caps, convert::FirebaseParams};
 
-use attrs::{AttrTable, Mapping};
+use attrs::AttrTable;
 use input::Input;
+use mapping::Mapping;
 
 use record::Item;
 

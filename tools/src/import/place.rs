@@ -3,7 +3,8 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use super::{
-    attrs::{AttrSpec, AttrTable, Kind, Mapping, Target},
+    attrs::{AttrSpec, AttrTable, Kind},
+    mapping::{Mapping, Target},
     record::{AttrKey, ImportUser, ImportValue},
 };
 

@@ -214,13 +214,6 @@ pub(crate) enum Item<'a> {
     User(ImportUser<'a>),
     /// A group to create or bring up to date.
     Group(ImportGroup<'a>),
-    /// One membership, said apart from user and group.
-    Membership {
-        /// The group's name.
-        group: Text<'a>,
-        /// The member.
-        user: MemberRef<'a>,
-    },
     /// A row that cannot be taken.
     Refused {
         /// Where it stands.
@@ -245,12 +238,11 @@ pub(crate) enum Item<'a> {
 }
 
 impl Item<'_> {
-    /// Where it stands in its input; 0 for a membership.
+    /// Where it stands in its input.
     pub(crate) fn line(&self) -> u64 {
         match self {
             Item::User(user) => user.line,
             Item::Group(group) => group.line,
-            Item::Membership { .. } => 0,
             Item::Refused { line, .. } | Item::Skipped { line, .. } | Item::Changed { line, .. } => *line,
         }
     }
@@ -306,7 +298,6 @@ impl fmt::Debug for Item<'_> {
         match self {
             Self::User(user) => user.fmt(f),
             Self::Group(group) => group.fmt(f),
-            Self::Membership { .. } => f.write_str("Membership"),
             Self::Refused { line, reason } => write!(f, "Refused at {line}: {reason}"),
             Self::Skipped { line, reason } => write!(f, "Skipped at {line}: {reason}"),
             Self::Changed { line, note } => write!(f, "Changed at {line}: {note}"),

@@ -46,7 +46,6 @@ impl<'a> Run<'a> {
             match item {
                 Item::User(user) => run.users.push(user),
                 Item::Group(group) => run.groups.push(group),
-                Item::Membership { .. } => {}
                 Item::Refused { line, reason } => run.refused.push((line, reason.into_owned())),
                 Item::Skipped { line, reason } => run.skipped.push((line, reason.into_owned())),
                 Item::Changed { line, note } => run.changed.push((line, note.into_owned())),

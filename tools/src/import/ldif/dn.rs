@@ -49,48 +49,62 @@ pub(crate) fn canonical(dn: &[u8]) -> Option<Vec<u8>> {
 /// The common case in one pass without allocation: ASCII, no escapes, no quotes, one attribute an RDN, and spaces at most
 /// singly and inside values or beside separators. Says false where the name needs the full reading.
 fn spell_plain(dn: &[u8], spelled: &mut Vec<u8>) -> bool {
-    let mut in_value = false;
-    let mut seen_value = false;
-    for (i, &b) in dn.iter().enumerate() {
-        let next = dn.get(i + 1).copied();
-        match b {
-            b'=' if !in_value => {
-                if spelled.last().is_none_or(|b| *b == b',') || matches!(next, None | Some(b' ' | b',' | b'#')) {
-                    return false;
-                }
-                in_value = true;
-                seen_value = true;
-                spelled.push(b);
+    spelled.reserve(dn.len());
+    let mut at = 0;
+    loop {
+        // The attribute's type.
+        let start = at;
+        while let Some(&b) = dn.get(at).filter(|b| b.is_ascii_alphabetic() || (at > start && is_type_byte(**b))) {
+            spelled.push(b.to_ascii_lowercase());
+            at += 1;
+        }
+        if at == start || dn.get(at) != Some(&b'=') {
+            return false;
+        }
+        spelled.push(b'=');
+        at += 1;
+        // Its value, which may not be empty, begin or end with a space, or have two in a row.
+        let start = at;
+        let mut previous = b' ';
+        while let Some(&b) = dn.get(at) {
+            let plain = PLAIN[usize::from(b)];
+            if plain == 0 || (b == b' ' && previous == b' ') {
+                break;
             }
-            b',' => {
-                if !in_value || matches!(next, None | Some(b',')) {
-                    return false;
-                }
-                in_value = false;
-                spelled.push(b);
+            spelled.push(plain);
+            previous = b;
+            at += 1;
+        }
+        if at == start || previous == b' ' {
+            return false;
+        }
+        match dn.get(at) {
+            None => return true,
+            Some(b',') => {
+                spelled.push(b',');
+                at += 1 + usize::from(dn.get(at + 1) == Some(&b' '));
             }
-            b' ' => {
-                let before = spelled.last().copied();
-                match (before, next) {
-                    // Space behind a comma.
-                    (Some(b','), Some(next)) if next != b' ' => {}
-                    (Some(before), Some(next)) if in_value && before != b'=' && next != b' ' && next != b',' => {
-                        spelled.push(b);
-                    }
-                    _ => return false,
-                }
-            }
-            b'=' | b'\\' | b'"' | b'+' | b';' | b'<' | b'>' | b'#' | 0x80.. | 0..=0x1f => return false,
-            _ if !in_value && !is_plain_type_byte(b, spelled.last().is_none_or(|b| *b == b',')) => return false,
-            _ => spelled.push(b.to_ascii_lowercase()),
+            Some(_) => return false,
         }
     }
-    seen_value && in_value
 }
 
+/// What the bytes of a plain value become; 0 for those that need the full reading.
+const PLAIN: [u8; 256] = {
+    let mut plain = [0; 256];
+    let mut b = b' ';
+    while b < 0x7f {
+        if !matches!(b, b'\\' | b'"' | b'+' | b';' | b'<' | b'>' | b'#' | b',' | b'=') {
+            plain[b as usize] = b.to_ascii_lowercase();
+        }
+        b += 1;
+    }
+    plain
+};
+
 /// Dotted numbers are left to the full reading.
-fn is_plain_type_byte(b: u8, first: bool) -> bool {
-    b.is_ascii_alphabetic() || (!first && (b.is_ascii_digit() || b == b'-'))
+fn is_type_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'-'
 }
 
 fn spell_rdn(mut rdn: Vec<Ava>, spelled: &mut Vec<u8>) {

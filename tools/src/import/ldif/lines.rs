@@ -45,12 +45,44 @@ pub(crate) struct Records<'a> {
     text: &'a [u8],
     at: usize,
     line: u64,
+    names: Names<'a>,
+}
+
+/// Most attribute names that are remembered.
+const NAMES_MAX: usize = 24;
+
+/// Attribute names that were read and checked before. A directory writes its entries' attributes in nearly the same order
+/// each time, so the name of a line is most often the one behind that of the line before.
+#[derive(Default)]
+struct Names<'a> {
+    known: Vec<(&'a [u8], Field)>,
+    next: usize,
+}
+
+impl<'a> Names<'a> {
+    /// The name that `text` begins with, if it is known and a colon follows.
+    fn recall(&mut self, text: &[u8]) -> Option<(&'a [u8], Field)> {
+        for at in (self.next..self.known.len()).chain(0..self.next) {
+            let (name, field) = self.known[at];
+            if text.get(name.len()) == Some(&b':') && text.starts_with(name) {
+                self.next = at + 1;
+                return Some((name, field));
+            }
+        }
+        None
+    }
+
+    fn learn(&mut self, name: &'a [u8], field: Field) {
+        if self.known.len() < NAMES_MAX {
+            self.known.push((name, field));
+        }
+    }
 }
 
 impl<'a> Records<'a> {
     /// Reads from `at`, which is the start of line number `line`.
     pub(crate) fn new(text: &'a [u8], at: usize, line: u64) -> Self {
-        Self { text, at, line }
+        Self { text, at, line, names: Names::default() }
     }
 
     /// Where the next record is looked for.
@@ -74,7 +106,7 @@ impl<'a> Records<'a> {
                 Logical::Text(text) => {
                     let first = start.is_none();
                     start.get_or_insert((line, offset));
-                    match attribute(text) {
+                    match attribute(text, &mut self.names) {
                         Ok(attribute) if first && is_version(&attribute) => {
                             // The version line stands alone or directly over the first record.
                             start = None;
@@ -174,27 +206,36 @@ fn is_version(line: &Line<'_>) -> bool {
 }
 
 /// Splits `name: value`, `name:: base64`; refuses `name:< url`.
-fn attribute(text: Cow<'_, [u8]>) -> Result<Line<'_>, &'static str> {
+fn attribute<'a>(text: Cow<'a, [u8]>, names: &mut Names<'a>) -> Result<Line<'a>, &'static str> {
     match text {
         Cow::Borrowed(text) => {
-            let (name, form, value) = split(text)?;
-            let value = match form {
-                Form::Plain => Cow::Borrowed(value),
-                Form::Base64 => Cow::Owned(decode(value)?),
+            let (name, field) = match names.recall(text) {
+                Some(known) => known,
+                None => {
+                    let name = checked_name(text)?;
+                    let field = field(split_options(name).0);
+                    names.learn(name, field);
+                    (name, field)
+                }
             };
-            Ok(Line { name: Cow::Borrowed(name), field: field(split_options(name).0), value })
+            let value = match form(&text[name.len() + 1..])? {
+                (Form::Plain, value) => Cow::Borrowed(value),
+                (Form::Base64, value) => Cow::Owned(decode(value)?),
+            };
+            Ok(Line { name: Cow::Borrowed(name), field, value })
         }
         Cow::Owned(mut text) => {
-            let (name, form, value) = split(&text)?;
-            let (field, name) = (field(split_options(name).0), Cow::Owned(name.to_vec()));
-            let value = match form {
-                Form::Plain => {
+            let name = checked_name(&text)?.to_vec();
+            let field = field(split_options(&name).0);
+            let value = match form(&text[name.len() + 1..])? {
+                (Form::Plain, value) => {
                     let start = text.len() - value.len();
                     text.drain(..start);
                     text
                 }
-                Form::Base64 => decode(value)?,
+                (Form::Base64, value) => decode(value)?,
             };
+            let name = Cow::Owned(name);
             Ok(Line { name, field, value: Cow::Owned(value) })
         }
     }
@@ -205,16 +246,22 @@ enum Form {
     Base64,
 }
 
-fn split(text: &[u8]) -> Result<(&[u8], Form, &[u8]), &'static str> {
+/// The attribute description before the colon.
+fn checked_name(text: &[u8]) -> Result<&[u8], &'static str> {
     let colon = memchr(b':', text).ok_or("a line has no colon")?;
-    let (name, rest) = (&text[..colon], &text[colon + 1..]);
+    let name = &text[..colon];
     if name.is_empty() || !name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b';' | b'.' | b'_')) {
         return Err("a line's attribute name has characters that no name has");
     }
+    Ok(name)
+}
+
+/// How the value is written, by what follows the first colon.
+fn form(rest: &[u8]) -> Result<(Form, &[u8]), &'static str> {
     match rest.first() {
-        Some(b':') => Ok((name, Form::Base64, skip_spaces(&rest[1..]))),
+        Some(b':') => Ok((Form::Base64, skip_spaces(&rest[1..]))),
         Some(b'<') => Err("a value is given by address (`:<`): an import never reads what it names"),
-        _ => Ok((name, Form::Plain, skip_spaces(rest))),
+        _ => Ok((Form::Plain, skip_spaces(rest))),
     }
 }
 

@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::super::{
     Format, Options,
-    attrs::{AttrTable, Mapping, standard},
+    attrs::{AttrTable, standard},
     input::Input,
+    mapping::Mapping,
     record::{ImportPassword, ImportValue, Item, MemberRef},
     testing::{Run, shared, string, strings},
 };
