@@ -292,55 +292,104 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
         }
     }
 
+    /// Gives every ordinal with its cell, in order, to `take`; faster than [`ColumnPage::cells`].
+    ///
+    /// # Errors
+    /// If a value's bytes are malformed; some cells may have been given by then.
+    pub fn for_each(&self, mut take: impl FnMut(u64, &Cell<'_>)) -> Result<(), DecodeError> {
+        let page = self.bytes.as_ref();
+        let mut ordinals = self.ordinals();
+        let mut give = |entry: usize, cell: Cell<'_>| {
+            if let Some(ordinal) = ordinals.next() {
+                take(ordinal, if self.is_absent(entry) { &Cell::Absent } else { &cell });
+            }
+        };
+        match &self.values {
+            ValuesAt::Int { min, offsets } => {
+                let number = |offset: u64| Cell::Int(min.wrapping_add(offset as i64));
+                offsets.view(page).for_each(self.count(), |entry, offset| give(entry, number(offset)));
+                Ok(())
+            }
+            ValuesAt::Strings(strings) => {
+                strings.for_each(page, |entry, value| give(entry, Cell::Bytes(Cow::Borrowed(value))))
+            }
+            ValuesAt::Rows(_) | ValuesAt::Dictionary { .. } | ValuesAt::Password { .. } => {
+                for entry in 0..self.count() {
+                    give(entry, self.entry(entry)?);
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Calls `hit` with the ordinal of every entry whose cell `matches`. The predicate sees each distinct value
     /// of a dictionary page once.
     ///
     /// # Errors
-    /// If a value's bytes are malformed.
+    /// If a value's bytes are malformed; some ordinals may have been given by then.
     pub fn select(
         &self,
         mut matches: impl FnMut(&Cell<'_>) -> bool,
         mut hit: impl FnMut(u64),
     ) -> Result<(), DecodeError> {
         let Some(dictionary) = self.dictionary() else {
-            for (ordinal, cell) in self.cells() {
-                if matches(&cell?) {
+            return self.for_each(|ordinal, cell| {
+                if matches(cell) {
                     hit(ordinal);
                 }
-            }
-            return Ok(());
+            });
         };
-        let mut verdicts = Vec::with_capacity(dictionary.len());
-        for value in 0..dictionary.len() {
-            verdicts.push(matches(&Cell::Bytes(Cow::Borrowed(dictionary.value(value)?))));
+        // One verdict for each code that the width allows, so that no code needs a check of its own.
+        let mut verdicts = vec![UNKNOWN; 1 << dictionary.codes().width()];
+        for (value, verdict) in verdicts.iter_mut().enumerate().take(dictionary.len()) {
+            *verdict = u8::from(matches(&Cell::Bytes(Cow::Borrowed(dictionary.value(value)?))));
         }
-        let absent = self.has_absent() && matches(&Cell::Absent);
-        for (entry, ordinal) in self.ordinals().enumerate() {
-            let verdict = if self.is_absent(entry) {
-                absent
-            } else {
-                let code = dictionary.code(entry);
-                *verdicts.get(code).ok_or_else(|| DecodeError::new(NAME, HEADER_BYTES, "a code has no value"))?
-            };
-            if verdict {
-                hit(ordinal);
-            }
+        let mut seen = 0;
+        if self.ordinals.is_dense() && !self.has_absent() {
+            let first = self.first_ordinal();
+            dictionary.codes().for_each(self.count(), |entry, code| {
+                let verdict = verdicts[code as usize];
+                seen |= verdict;
+                if verdict == 1 {
+                    hit(first + entry as u64);
+                }
+            });
+        } else {
+            let absent = u8::from(self.has_absent() && matches(&Cell::Absent));
+            let mut ordinals = self.ordinals();
+            dictionary.codes().for_each(self.count(), |entry, code| {
+                let verdict = if self.is_absent(entry) { absent } else { verdicts[code as usize] };
+                seen |= verdict;
+                if let Some(ordinal) = ordinals.next()
+                    && verdict == 1
+                {
+                    hit(ordinal);
+                }
+            });
         }
-        Ok(())
+        if seen < UNKNOWN { Ok(()) } else { Err(DecodeError::new(NAME, HEADER_BYTES, "a code has no value")) }
     }
 }
 
+/// The verdict on a code that has no value.
+const UNKNOWN: u8 = 2;
+/// Most bits of an index into a page's distinct values.
+const CODE_BITS_MAX: u8 = 16;
+
 fn parse_values(page: &[u8], at: usize, encoding: u8, count: usize) -> Result<ValuesAt, DecodeError> {
-    let codes = |at: usize, count: usize| -> Result<(PackedAt, usize), DecodeError> {
+    let packed = |at: usize, is_codes: bool| -> Result<(PackedAt, usize), DecodeError> {
         let mut fields = Fields::at(NAME, page, at);
         let width = fields.u8()?;
+        if is_codes && width > CODE_BITS_MAX {
+            return Err(DecodeError::new(NAME, at, "indexes are wider than 16 bits"));
+        }
         fields.zeroes(7)?;
         PackedAt::check(fields.position(), count, width, page.len())
     };
     let (values, end) = match encoding {
         1 => {
             let min = Fields::at(NAME, page, at).u64()? as i64;
-            let (offsets, end) = codes(at + 8, count)?;
+            let (offsets, end) = packed(at + 8, false)?;
             (ValuesAt::Int { min, offsets }, end)
         }
         2 => {
@@ -357,12 +406,12 @@ fn parse_values(page: &[u8], at: usize, encoding: u8, count: usize) -> Result<Va
         }
         4 => {
             let (values, end) = StringsAt::parse(page, at)?;
-            let (codes, end) = codes(end, count)?;
+            let (codes, end) = packed(end, true)?;
             (ValuesAt::Dictionary { values, codes }, end)
         }
         5 => {
             let (templates, end) = StringsAt::parse(page, at)?;
-            let (codes, end) = codes(end, count)?;
+            let (codes, end) = packed(end, true)?;
             let (raw, end) = StringsAt::parse(page, end)?;
             expect_strings(&raw, count, at)?;
             (ValuesAt::Password { templates, codes, raw }, end)

@@ -70,6 +70,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
+    fn a_lower_bound_is_where_a_search_finds_it(
+        mut numbers in prop::collection::vec(prop_oneof![any::<u64>(), 0u64..50, (0u32..64).prop_map(|bit| 1 << bit)], 0..200),
+        sought in prop_oneof![any::<u64>(), 0u64..60],
+    ) {
+        numbers.sort_unstable();
+        for sought in numbers.iter().copied().chain([sought]) {
+            prop_assert_eq!(lower_bound(&numbers, sought), numbers.partition_point(|&n| n < sought));
+        }
+    }
+
+    #[test]
     fn a_stack_answers_as_its_model(
         runs in prop::collection::vec(entries(300, 0..9), 1..4),
         probes in prop::collection::vec(prop::collection::vec(0u8..5, 0..10), 1..40),

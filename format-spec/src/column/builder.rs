@@ -267,6 +267,13 @@ fn put_width(out: &mut Vec<u8>, width: u32) {
 }
 
 fn push_password(hash: &[u8], templates: &mut Codes, raw: &mut Strings) {
+    if let Some(last) = templates.last_value()
+        && password::split_as(last, hash, &mut raw.data)
+    {
+        raw.ends.push(raw.data.len() as u32);
+        templates.repeat_last();
+        return;
+    }
     let (mut template, start) = (Vec::new(), raw.data.len());
     password::split(hash, &mut template, &mut raw.data);
     if templates.push(&template, TEMPLATES_MAX) {
@@ -335,6 +342,16 @@ impl Codes {
                 _ => slot = (slot + 1) % TABLE_SLOTS,
             }
         }
+    }
+
+    /// The value of the last entry.
+    fn last_value(&self) -> Option<&[u8]> {
+        self.codes.last().map(|&code| self.values.get(usize::from(code)))
+    }
+
+    /// Adds an entry of the same value as the last one.
+    fn repeat_last(&mut self) {
+        self.codes.extend(self.codes.last().copied());
     }
 
     fn width(&self) -> u32 {

@@ -33,6 +33,9 @@ fn check(kind: ColumnKind, cells: &BTreeMap<u64, Cell<'static>>) {
     }
     let wanted =
         |cell: &Cell<'_>| matches!(cell, Cell::Int(v) if v % 2 == 0) || cell.bytes().is_some_and(|b| b.len() % 2 == 1);
+    let mut given = Vec::new();
+    page.for_each(|ordinal, cell| given.push((ordinal, cell.clone().into_owned()))).unwrap();
+    assert_eq!(given, entries);
     let mut hits = Vec::new();
     page.select(wanted, |ordinal| hits.push(ordinal)).unwrap();
     let expected: Vec<_> = entries.iter().filter(|(_, cell)| wanted(cell)).map(|(o, _)| *o).collect();
