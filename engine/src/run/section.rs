@@ -3,9 +3,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use arc_swap::Guard;
+use arc_swap::{ArcSwapOption, Guard};
 use roaring::RoaringBitmap;
-use stoa_format::column::ColumnPage;
+use stoa_format::column::{ColumnPage, Symbols};
 use stoa_format::run::{PageEntry, PageId, PageKind, PagePlace, Section, SectionId};
 use stoa_format::sorted::{FilterPage, SortedPage};
 use stoa_format::{DecodeError, run};
@@ -29,6 +29,8 @@ pub(crate) struct SectionPages {
     /// How many of the pages are data pages; they come first.
     pub(crate) data_pages: usize,
     slots: Arc<Slots>,
+    /// The symbols of the page of compressed strings that was opened last.
+    symbols: ArcSwapOption<Symbols>,
 }
 
 /// An open page, held for as long as it is read.
@@ -67,7 +69,7 @@ impl SectionPages {
     pub(crate) fn new(number: u16, section: Section) -> Self {
         let data_pages = section.pages.iter().take_while(|page| page.kind() == PageKind::Data).count();
         let slots = Slots::new(section.pages.len());
-        Self { number, section, data_pages, slots }
+        Self { number, section, data_pages, slots, symbols: ArcSwapOption::empty() }
     }
 
     pub(crate) fn id(&self) -> SectionId {
@@ -118,7 +120,7 @@ impl SectionPages {
         let differs = || DecodeError::new("page", 0, "holds other entries than the directory says");
         let (body, entries) = match (&entry.place, self.id()) {
             (PagePlace::Column { first_ordinal, last_ordinal, .. }, _) => {
-                let open = ColumnPage::open(Plain::new(plain))?;
+                let open = self.open_column(plain)?;
                 if (open.first_ordinal(), open.last_ordinal()) != (*first_ordinal, *last_ordinal) {
                     return Err(differs());
                 }
@@ -146,6 +148,17 @@ impl SectionPages {
         }
         debug_assert!(page < self.section.pages.len());
         Ok(body)
+    }
+
+    fn open_column(&self, plain: Vec<u8>) -> Result<ColumnPage<Plain>, DecodeError> {
+        let known = self.symbols.load();
+        let open = ColumnPage::open_sharing(Plain::new(plain), known.as_ref())?;
+        if let Some(symbols) = open.symbols()
+            && known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, symbols))
+        {
+            self.symbols.store(Some(symbols.clone()));
+        }
+        Ok(open)
     }
 
     /// Damage in a page's plain text: the offset is the page's, since what is inside is sealed.
