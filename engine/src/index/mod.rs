@@ -21,7 +21,7 @@ use stoa_format::sorted::{SortedPage, SortedValue, filter_hash};
 use crate::run::{Caching, PageBody, Plain, RunError, RunFile, SectionPages};
 
 pub use cursor::SortedCursor;
-pub use merge::{KeyCursor, MergeCursor};
+pub use merge::{Direction, KeyCursor, MergeCursor};
 pub use stack::SortedStack;
 
 /// A sorted run: one section of a run file. Costs no I/O until something is read.
@@ -145,7 +145,15 @@ impl SortedRun {
     /// # Errors
     /// If a page cannot be read.
     pub fn cursor(self: &Arc<Self>, from: &[u8], caching: Caching) -> Result<SortedCursor, RunError> {
-        SortedCursor::new(self.clone(), from, caching)
+        SortedCursor::new(self.clone(), from, Direction::Ascending, caching)
+    }
+
+    /// Walks the run downwards from the last key that is below `below`.
+    ///
+    /// # Errors
+    /// If a page cannot be read.
+    pub fn cursor_down(self: &Arc<Self>, below: &[u8], caching: Caching) -> Result<SortedCursor, RunError> {
+        SortedCursor::new(self.clone(), below, Direction::Descending, caching)
     }
 
     #[inline]

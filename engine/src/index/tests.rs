@@ -58,6 +58,10 @@ fn check(stack: &SortedStack, model: &Model, probes: &[Vec<u8>], prefix: usize) 
         let all = MergeCursor::new(stack.cursors(&[], from, Caching::Pass).unwrap(), false).unwrap();
         let expected: Vec<_> = model.range(from.clone()..).map(|(k, v)| (k.clone(), v.clone())).collect();
         assert_eq!(walk(all), expected);
+        let down = stack.cursors_down(from, Caching::Keep).unwrap();
+        let down = MergeCursor::in_direction(down, Direction::Descending, false).unwrap();
+        let expected: Vec<_> = model.range(..from.clone()).rev().map(|(k, v)| (k.clone(), v.clone())).collect();
+        assert_eq!(walk(down), expected);
     }
 }
 
