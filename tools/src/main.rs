@@ -1,9 +1,70 @@
-//! The `stoa` binary.
-#[allow(dead_code)]
+//! `stoa`: the one binary. Each subcommand is a module; this file names them and their exit codes.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the command line reads and writes files of its user's; the engine's door is for stores"
+)]
+
+mod client;
+mod dump;
+mod load;
+mod sample_command;
+mod store;
+
 mod export;
-#[allow(dead_code)]
 mod import;
-#[allow(dead_code)]
 mod sample;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Stoa, an identity store.
+#[derive(Parser)]
+#[command(name = "stoa", version, about, long_about = None, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Import users and groups from another system's export
+    Import(load::ImportArgs),
+    /// Export a pool to another system's format
+    Export(dump::ExportArgs),
+    /// Write a sample directory (LDIF) with made-up people
+    Sample(sample_command::SampleArgs),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Import(args) => load::run(args),
+        Command::Export(args) => dump::run(args),
+        Command::Sample(args) => sample_command::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "stoa", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            // One line: what went wrong and why, outermost first.
+            let mut line = error.to_string();
+            for cause in error.chain().skip(1) {
+                let cause = cause.to_string();
+                if !line.contains(&cause) {
+                    line.push_str(": ");
+                    line.push_str(&cause);
+                }
+            }
+            eprintln!("stoa: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}

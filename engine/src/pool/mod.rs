@@ -21,4 +21,3 @@ pub(crate) mod version;
 pub mod view;
 
 pub use handle::Pool;
-pub use query::{LIMIT_MAX, PAGE_MAX_BYTES, PageRequest, UserQuery};

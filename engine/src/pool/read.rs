@@ -238,21 +238,72 @@ impl Snapshot {
         Ok(self.key(&flat)?.map(|name| String::from_utf8_lossy(&name).into_owned()))
     }
 
-    /// The name of a group by id; `None` as soon as it is deleted.
-    pub(crate) fn live_group_name(&self, id: u64) -> Result<Option<String>> {
-        let Some(name) = self.group_name(id)? else { return Ok(None) };
-        let live = self.group_record(&name)?.is_some_and(|record| record.id == id);
-        Ok(live.then_some(name))
-    }
-
     /// The names of the groups that a user is in, those that are deleted and not yet swept left out.
     pub(crate) fn group_names_of(&self, ordinal: Ordinal) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for id in self.group_ids_of(ordinal)? {
-            names.extend(self.live_group_name(id)?);
+            let Some(name) = self.group_name(id)? else { continue };
+            if self.group_record(&name)?.is_some_and(|record| record.id == id) {
+                names.push(name);
+            }
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// The names of a user's groups, sorted.
+    ///
+    /// # Errors
+    /// `NOUSER`, `DAMAGED`, `IOERROR`.
+    pub fn group_names(&self, user: &UserRef) -> Result<Vec<String>> {
+        self.group_names_of(self.require(user)?)
+    }
+
+    /// Shows every user to `visit`, in order of creation.
+    ///
+    /// # Errors
+    /// `DAMAGED`, `IOERROR`, and what `visit` fails with.
+    pub fn each_user<E: From<Error>>(&self, visit: &mut impl FnMut(UserView) -> Result<(), E>) -> Result<(), E> {
+        self.live_ordinals(Ordinal(0)).try_for_each(|ordinal| visit(self.view(ordinal, &Select::All)?))
+    }
+
+    /// Shows every group to `visit`, in order of name.
+    ///
+    /// # Errors
+    /// `DAMAGED`, `IOERROR`, and what `visit` fails with.
+    pub fn each_group<E: From<Error>>(&self, visit: &mut impl FnMut(GroupView) -> Result<(), E>) -> Result<(), E> {
+        let mut failed = None;
+        self.scan_prefix(&Key::new(keyspace::GROUPS).flat(), |key, value| {
+            let record = GroupRecord::decode(value).map_err(|fault| damaged(&fault))?;
+            if let Err(error) = visit(group_view(&String::from_utf8_lossy(key), record)) {
+                failed = Some(error);
+                return Ok(ControlFlow::Break(()));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Shows every member of a group to `visit`, in order of creation; nobody if there is no such group.
+    ///
+    /// # Errors
+    /// `DAMAGED`, `IOERROR`, and what `visit` fails with.
+    pub fn each_member<E: From<Error>>(
+        &self,
+        group: &str,
+        visit: &mut impl FnMut(UserView) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(record) = self.group_record(group)? else { return Ok(()) };
+        let mut failed = None;
+        self.scan_prefix(&Key::new(keyspace::MEMBERS).number(record.id).flat(), |key, _| {
+            let ordinal = Ordinal(last_number(key).unwrap_or_default());
+            if let Err(error) = visit(self.view(ordinal, &Select::All)?) {
+                failed = Some(error);
+                return Ok(ControlFlow::Break(()));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        failed.map_or(Ok(()), Err)
     }
 
     /// How many users there are.

@@ -1,0 +1,291 @@
+//! `stoa import`: reads another system's export and brings a pool up to date with it.
+//!
+//! Parsers run on their own threads and feed one loader; rows are taken one by one, so a bad one is
+//! reported and the rest goes on. A second run of the same file changes nothing.
+
+mod local;
+mod plain;
+mod remote;
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use stoa_engine::password::convert::FirebaseParams;
+
+use crate::import::attrs::{AttrSpec, AttrTable, Kind};
+use crate::import::input::{Input, expand};
+use crate::import::mapping::Mapping;
+use crate::import::record::{ImportGroup, ImportUser, Item, MemberRef};
+use crate::import::seen::Seen;
+use crate::import::{Format, Options, Plan, plan};
+use crate::store::StoreArgs;
+use report::Report;
+
+/// Parts of this size are parsed on different threads.
+const PART_BYTES: usize = 8 << 20;
+/// Items a parser hands over at once.
+const BATCH_ITEMS: usize = 1024;
+/// Batches that may wait for the loader.
+const BATCHES_WAITING: usize = 8;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  stoa import --pool acme --format ldif people.ldif --data DATA
+  stoa import --pool acme --format keycloak export-dir/ --data DATA --report report.json
+  stoa import --pool acme --format auth0 users.ndjson passwords.ndjson --to 127.0.0.1:7862
+  stoa import --pool acme --format ldif people.ldif --map attributes.toml --data DATA
+
+A mapping file (TOML) says where attributes without a standard name go:
+  [attributes]
+  employeeNumber = \"custom:employee_no\"
+  jpegPhoto = \"\"                        # left out")]
+pub(crate) struct ImportArgs {
+    /// The pool; made if it is not there
+    #[arg(long)]
+    pool: String,
+    /// The format of the files
+    #[arg(long, value_enum)]
+    format: Format,
+    /// Files, or directories of them; - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Load over TCP into a running server instead of into a data directory
+    #[arg(long, value_name = "ADDR")]
+    to: Option<String>,
+    /// With --to: the access-control user
+    #[arg(long, requires = "to")]
+    user: Option<String>,
+    /// With --to: read the access-control user's secret from this file
+    #[arg(long, value_name = "FILE", requires = "to")]
+    secret_file: Option<PathBuf>,
+    /// Where attributes without a standard name go (TOML)
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    /// Write a line of JSON for each row that was refused, skipped or changed, and the counts
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print the counts as JSON
+    #[arg(long)]
+    json: bool,
+    /// Firebase: a TOML file with signer_key, salt_separator, rounds and mem_cost of the project
+    #[arg(long, value_name = "FILE")]
+    firebase_parameters: Option<PathBuf>,
+}
+
+/// What a row did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Created,
+    Updated,
+    Unchanged,
+}
+
+/// Where rows go.
+trait Target {
+    /// The attributes of the pool's schema.
+    fn schema(&mut self) -> Result<Vec<AttrSpec>>;
+    /// Adds attributes to the pool's schema.
+    fn extend_schema(&mut self, specs: &[Arc<AttrSpec>]) -> Result<()>;
+    /// Takes a group, without its members.
+    fn group(&mut self, group: &ImportGroup<'_>) -> Result<Change, String>;
+    /// Takes a user; `answer` is called with what became of it, now or when a batch is committed.
+    fn user(&mut self, user: ImportUser<'_>, table: &AttrTable, report: &mut Report) -> Result<()>;
+    /// Takes a membership; `Ok(None)` if there is no such user.
+    fn membership(&mut self, group: &str, member: &MemberRef<'_>) -> Result<Option<bool>, String>;
+    /// Commits what waits.
+    fn flush(&mut self, report: &mut Report) -> Result<()>;
+    /// Everything has been given: ends what was begun.
+    fn finish(&mut self, report: &mut Report) -> Result<()>;
+}
+
+pub(crate) fn run(args: ImportArgs) -> Result<ExitCode> {
+    let inputs = open_inputs(&args)?;
+    let options = options(&args)?;
+    let mut target: Box<dyn Target> = match &args.to {
+        Some(address) => Box::new(remote::Remote::connect(address, &args)?),
+        None => Box::new(local::Local::open(&args)?),
+    };
+    let table = Arc::new(AttrTable::with_schema(target.schema()?));
+    let known = table.len();
+    let plan = plan(args.format, &inputs, &options, &table);
+    let mut report = Report::new(args.report.as_deref())?;
+    let started = Instant::now();
+    load(plan, &mut *target, &table, known, &mut report)?;
+    let refused = report.finish(started.elapsed(), args.json)?;
+    Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn open_inputs(args: &ImportArgs) -> Result<Vec<Input>> {
+    let wanted = |name: &str| match args.format {
+        Format::Ldif => name.ends_with(".ldif"),
+        Format::CognitoCsv => name.ends_with(".csv"),
+        Format::Firebase => name.ends_with(".csv") || name.ends_with(".json"),
+        _ => name.ends_with(".json") || name.ends_with(".ndjson"),
+    };
+    let files = expand(&args.files, wanted)?;
+    if files.is_empty() {
+        bail!("the directory holds no file of this format");
+    }
+    Ok(files.iter().map(|path| Input::open(path)).collect::<Result<_, _>>()?)
+}
+
+fn options(args: &ImportArgs) -> Result<Options> {
+    let mut options = Options { part_bytes: PART_BYTES, ..Options::default() };
+    if let Some(path) = &args.map {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        options.mapping = Arc::new(Mapping::parse(&text).with_context(|| format!("{}", path.display()))?);
+    }
+    if let Some(path) = &args.firebase_parameters {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let table: toml::Table = text.parse().with_context(|| format!("{}", path.display()))?;
+        let text = |key: &str| table.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        let number = |key: &str| table.get(key).and_then(toml::Value::as_integer).unwrap_or_default() as u32;
+        let key = text("signer_key");
+        let parameters = FirebaseParams::new(&key, &text("salt_separator"), number("rounds"), number("mem_cost"));
+        options.firebase = Some(parameters.with_context(|| format!("{}", path.display()))?);
+    }
+    Ok(options)
+}
+
+/// Runs the parsers and gives their items to the target.
+fn load(
+    plan: Plan<'_>,
+    target: &mut dyn Target,
+    table: &Arc<AttrTable>,
+    mut known: usize,
+    report: &mut Report,
+) -> Result<()> {
+    let Plan { parts, last, bytes_total, .. } = plan;
+    let bar = progress(bytes_total);
+    let mut seen = Seen::default();
+    let mut memberships: Vec<(String, MemberRef<'static>)> = Vec::new();
+    let mut take = |input: &str, items: Vec<Item<'_>>, report: &mut Report, seen: &mut Seen| -> Result<()> {
+        report.input(input);
+        if table.len() > known {
+            target.flush(report)?;
+            let specs: Vec<_> = table.since(known).into_iter().map(|(_, spec)| spec).collect();
+            target.extend_schema(&specs)?;
+            known += specs.len();
+        }
+        for item in items {
+            match item {
+                Item::User(user) => match seen.note(&user) {
+                    Some(line) => report.refused(user.line, &format!("line {line} of this import is the same user")),
+                    None => target.user(user, table, report)?,
+                },
+                Item::Group(mut group) => {
+                    let members = std::mem::take(&mut group.members);
+                    memberships.extend(members.into_iter().map(|member| (group.name.to_string(), owned(member))));
+                    report.group(group.line, target.group(&group));
+                }
+                Item::Refused { line, reason } => report.refused(line, &reason),
+                Item::Skipped { line, reason } => report.skipped(line, &reason),
+                Item::Changed { line, note } => report.changed(line, &note),
+            }
+        }
+        Ok(())
+    };
+    let parts = std::sync::Mutex::new(parts.into_iter().collect::<std::collections::VecDeque<_>>());
+    std::thread::scope(|scope| -> Result<()> {
+        let (send, receive) = sync_channel(BATCHES_WAITING);
+        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
+        let parts = &parts;
+        for _ in 0..threads {
+            let send = send.clone();
+            scope.spawn(move || {
+                loop {
+                    let next = parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
+                    let Some(mut part) = next else { return };
+                    loop {
+                        let mut items = Vec::with_capacity(BATCH_ITEMS);
+                        let before = part.bytes_done();
+                        let more = part.next_batch(BATCH_ITEMS, &mut items);
+                        let read = part.bytes_done().saturating_sub(before);
+                        if send.send((part.input(), items, read)).is_err() {
+                            return;
+                        }
+                        if !more {
+                            break;
+                        }
+                    }
+                }
+            });
+        }
+        drop(send);
+        let receive: Receiver<(&str, Vec<Item<'_>>, u64)> = receive;
+        for (input, items, read) in receive {
+            take(input, items, report, &mut seen)?;
+            bar.inc(read);
+        }
+        Ok(())
+    })?;
+    if let Some(mut last) = last {
+        loop {
+            let mut items = Vec::new();
+            let more = last.next_batch(BATCH_ITEMS, &mut items);
+            take(last.input(), items, report, &mut seen)?;
+            if !more {
+                break;
+            }
+        }
+    }
+    target.flush(report)?;
+    for (group, member) in memberships {
+        report.membership(target.membership(&group, &member));
+    }
+    target.finish(report)?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn owned(member: MemberRef<'_>) -> MemberRef<'static> {
+    match member {
+        MemberRef::Sub(sub) => MemberRef::Sub(sub),
+        MemberRef::Username(name) => MemberRef::Username(name.into_owned().into()),
+        MemberRef::Email(email) => MemberRef::Email(email.into_owned().into()),
+    }
+}
+
+fn progress(bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::new(bytes);
+    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {elapsed} (eta {eta})");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    // Nothing is drawn for what takes less than a second.
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
+}
+
+/// An attribute's rules as POOL.ALTER takes them.
+fn schema_patch(specs: &[Arc<AttrSpec>]) -> String {
+    let rule = |spec: &AttrSpec| {
+        let mut rule = serde_json::Map::new();
+        rule.insert("type".into(), spec.kind.as_str().into());
+        if spec.multi {
+            rule.insert("multi".into(), true.into());
+        }
+        serde_json::Value::Object(rule)
+    };
+    let attributes: serde_json::Map<_, _> = specs.iter().map(|spec| (spec.name.to_string(), rule(spec))).collect();
+    serde_json::json!({ "attributes": attributes }).to_string()
+}
+
+/// The attributes of a schema document.
+fn specs_of(schema: &serde_json::Value) -> Vec<AttrSpec> {
+    let Some(attributes) = schema.get("attributes").and_then(serde_json::Value::as_object) else { return Vec::new() };
+    attributes
+        .iter()
+        .map(|(name, rule)| AttrSpec {
+            name: name.as_str().into(),
+            kind: rule.get("type").and_then(serde_json::Value::as_str).and_then(Kind::parse).unwrap_or(Kind::Str),
+            multi: rule.get("multi").and_then(serde_json::Value::as_bool).unwrap_or(false),
+        })
+        .collect()
+}
