@@ -80,7 +80,7 @@ impl<'a> Part<'a> {
         let Some(fingerprint) = dn::fingerprint(&self.lines[0].value, &mut self.scratch) else {
             return refused("the dn is no name");
         };
-        let place = EntryPlace::new(self.number, offset);
+        let place = EntryPlace::new(self.number, offset, class == Class::Group);
         self.entries.push((fingerprint, place));
         if class == Class::Group {
             self.groups.push((place, line));
