@@ -21,5 +21,5 @@ pub mod store;
 pub mod wal;
 
 pub use error::{Error, ErrorKind, Result};
-pub use pool::Pool;
+pub use pool::{PageRequest, Pool, UserQuery};
 pub use store::{Limits, PoolCreated, Store, StoreInfo, StoreOptions};

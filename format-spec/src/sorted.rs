@@ -252,11 +252,13 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
     fn row_lower_bound(&self, keys: &RowsAt, key: &[u8]) -> (usize, bool) {
         let (page, n) = (self.bytes.as_ref(), self.count());
         let probe = keys.probe(key);
-        let below = |i: usize| probe.row_cmp(keys.stored(page, i)).is_lt();
+        let below = |i: usize| probe.is_above(keys.stored(page, i));
         let (first, last) = (leading(keys.stored(page, 0)), leading(keys.stored(page, n - 1)));
         let target = probe.leading().clamp(first, last.max(first));
-        let spread = u128::from(last.saturating_sub(first)).max(1);
-        let guess = (u128::from(target - first) * (n as u128 - 1) / spread) as usize;
+        let spread = last.saturating_sub(first).max(1);
+        // A float is exact enough for a guess; a division of 128 bits costs more than the search.
+        let guess = ((target - first) as f64 / spread as f64 * (n - 1) as f64) as usize;
+        let guess = guess.min(n - 1);
         // Widen from the guess until the answer lies within low ..= high.
         let (mut low, mut high) = (0, n);
         let mut step = 4;

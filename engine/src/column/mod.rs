@@ -18,13 +18,13 @@ mod tests;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
-use roaring::RoaringBitmap;
 use stoa_format::Ordinal;
 use stoa_format::column::{Cell, ColumnKind, ColumnPage};
 use stoa_format::run::{PageEntry, PagePlace, SectionId, SectionSummary};
 
 use crate::run::{Caching, PageBody, PageRef, Plain, RunError, RunFile, SectionPages};
 
+pub use crate::run::OrdinalSet;
 pub use cursor::ColumnCursor;
 pub use stack::ColumnStack;
 
@@ -40,39 +40,6 @@ struct OpenedColumn {
     kind: ColumnKind,
     /// The first ordinal of each data page, for finding a page.
     first_ordinals: Vec<u64>,
-    /// The ordinals that the run has cells for; read when first asked for.
-    ordinals: OnceLock<OrdinalSet>,
-}
-
-/// The ordinals that a run has cells for.
-#[derive(Debug)]
-pub enum OrdinalSet {
-    /// All of these.
-    Range(RangeInclusive<u64>),
-    /// These.
-    Set(RoaringBitmap),
-}
-
-impl OrdinalSet {
-    /// Whether the run has a cell for `ordinal`.
-    #[inline]
-    pub fn contains(&self, ordinal: u64) -> bool {
-        match self {
-            Self::Range(range) => range.contains(&ordinal),
-            Self::Set(set) => u32::try_from(ordinal).is_ok_and(|ordinal| set.contains(ordinal)),
-        }
-    }
-
-    /// Adds all of them to `set`; ordinals of 2^32 and more do not exist in memory.
-    pub fn add_to(&self, set: &mut RoaringBitmap) {
-        match self {
-            Self::Set(own) => *set |= own,
-            Self::Range(range) => {
-                let short = |ordinal: u64| u32::try_from(ordinal).unwrap_or(u32::MAX);
-                set.insert_range(short(*range.start())..=short(*range.end()));
-            }
-        }
-    }
 }
 
 /// An open page of a column.
@@ -199,20 +166,7 @@ impl ColumnRun {
     /// # Errors
     /// If the set cannot be read.
     pub fn ordinals(&self) -> Result<&OrdinalSet, RunError> {
-        let opened = self.opened()?;
-        if let Some(ordinals) = opened.ordinals.get() {
-            return Ok(ordinals);
-        }
-        let pages = &opened.pages;
-        let set_page = pages.section.pages.iter().position(|page| page.place == PagePlace::OrdinalSet);
-        let ordinals = match set_page {
-            None => OrdinalSet::Range(pages.section.summary.first_ordinal..=pages.section.summary.last_ordinal),
-            Some(index) => match &*pages.page(&self.file, index, Caching::Pass)? {
-                PageBody::OrdinalSet(set) => OrdinalSet::Set(set.clone()),
-                _ => return Err(pages.wrong_kind(&self.file, index)),
-            },
-        };
-        Ok(opened.ordinals.get_or_init(|| ordinals))
+        self.opened()?.pages.ordinals(&self.file)
     }
 
     #[inline]
@@ -232,7 +186,7 @@ impl ColumnRun {
             _ => 0,
         };
         let first_ordinals = pages.data().iter().map(first).collect();
-        let opened = OpenedColumn { pages, kind, first_ordinals, ordinals: OnceLock::new() };
+        let opened = OpenedColumn { pages, kind, first_ordinals };
         Ok(self.opened.get_or_init(|| opened))
     }
 

@@ -269,7 +269,9 @@ impl Shared {
                 Draught::Answer(committed) => return Ok(committed),
                 Draught::Write(prepared) => prepared,
             };
-            match self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Prepared(prepared)) {
+            let reply = self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Prepared(prepared));
+            self.run_deferred();
+            match reply {
                 Reply::Committed(committed) => return Ok(committed),
                 Reply::Failed(error) => return Err(error),
                 Reply::Beaten => {}
@@ -361,7 +363,10 @@ impl Shared {
     fn wake_commit(&self) {
         match self.has_threads() {
             true => self.pipeline.wake.notify_one(),
-            false => self.pipeline.lead_now(self),
+            false => {
+                self.pipeline.lead_now(self);
+                self.run_deferred();
+            }
         }
     }
 }

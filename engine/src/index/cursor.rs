@@ -5,13 +5,14 @@ use std::sync::Arc;
 use stoa_format::DecodeError;
 use stoa_format::sorted::{SortedPage, SortedPosition, SortedValue};
 
-use super::{KeyCursor, SortedRun};
+use super::{Direction, KeyCursor, SortedRun};
 use crate::run::{Caching, OpenPage, PageBody, Plain, RunError};
 
 /// A place in a sorted run: an entry, or the end.
 pub struct SortedCursor {
     run: Arc<SortedRun>,
     caching: Caching,
+    direction: Direction,
     index: usize,
     /// `None` at the end.
     page: Option<Arc<OpenPage>>,
@@ -19,13 +20,19 @@ pub struct SortedCursor {
 }
 
 impl SortedCursor {
-    pub(super) fn new(run: Arc<SortedRun>, from: &[u8], caching: Caching) -> Result<Self, RunError> {
-        let mut cursor = Self { run, caching, index: 0, page: None, position: SortedPosition::default() };
+    pub(super) fn new(
+        run: Arc<SortedRun>,
+        from: &[u8],
+        direction: Direction,
+        caching: Caching,
+    ) -> Result<Self, RunError> {
+        let mut cursor = Self { run, caching, direction, index: 0, page: None, position: SortedPosition::default() };
         cursor.seek(from)?;
         Ok(cursor)
     }
 
-    /// Moves to the first key that is not below `from`, wherever the cursor stands.
+    /// Moves, wherever the cursor stands, to the first key that is not below `from`, or when descending to the last
+    /// key that is below it.
     ///
     /// # Errors
     /// If a page cannot be read.
@@ -35,7 +42,25 @@ impl SortedCursor {
             self.open(index)?;
         }
         self.within(|page, position| page.seek(from, position))?;
-        self.skip_ends()
+        match self.direction {
+            Direction::Ascending => self.skip_ends(),
+            Direction::Descending => self.step_back(),
+        }
+    }
+
+    /// Moves to the entry before the position, on the page before if need be; to the end if there is none.
+    fn step_back(&mut self) -> Result<(), RunError> {
+        match self.position.entry().checked_sub(1) {
+            Some(entry) => self.within(|page, position| page.seek_entry(entry, position)),
+            None if self.index == 0 => {
+                self.page = None;
+                Ok(())
+            }
+            None => {
+                self.open(self.index - 1)?;
+                self.within(|page, position| page.seek_entry(page.count() - 1, position))
+            }
+        }
     }
 
     fn open(&mut self, index: usize) -> Result<(), RunError> {
@@ -85,7 +110,15 @@ impl KeyCursor for SortedCursor {
     }
 
     fn advance(&mut self) -> Result<(), RunError> {
-        self.within(|page, position| page.advance(position))?;
-        self.skip_ends()
+        if self.page.is_none() {
+            return Ok(());
+        }
+        match self.direction {
+            Direction::Ascending => {
+                self.within(|page, position| page.advance(position))?;
+                self.skip_ends()
+            }
+            Direction::Descending => self.step_back(),
+        }
     }
 }

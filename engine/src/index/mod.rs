@@ -21,7 +21,7 @@ use stoa_format::sorted::{SortedPage, SortedValue, filter_hash};
 use crate::run::{Caching, PageBody, Plain, RunError, RunFile, SectionPages};
 
 pub use cursor::SortedCursor;
-pub use merge::{KeyCursor, MergeCursor};
+pub use merge::{Direction, KeyCursor, MergeCursor};
 pub use stack::SortedStack;
 
 /// A sorted run: one section of a run file. Costs no I/O until something is read.
@@ -145,7 +145,15 @@ impl SortedRun {
     /// # Errors
     /// If a page cannot be read.
     pub fn cursor(self: &Arc<Self>, from: &[u8], caching: Caching) -> Result<SortedCursor, RunError> {
-        SortedCursor::new(self.clone(), from, caching)
+        SortedCursor::new(self.clone(), from, Direction::Ascending, caching)
+    }
+
+    /// Walks the run downwards from the last key that is below `below`.
+    ///
+    /// # Errors
+    /// If a page cannot be read.
+    pub fn cursor_down(self: &Arc<Self>, below: &[u8], caching: Caching) -> Result<SortedCursor, RunError> {
+        SortedCursor::new(self.clone(), below, Direction::Descending, caching)
     }
 
     #[inline]
@@ -207,7 +215,7 @@ impl OpenedSorted {
         };
         // Eight bytes settle all but ties, and zeroes behind a short one never put it above its place.
         let sought = leading(rest);
-        let low = self.leading.partition_point(|&bound| bound < sought);
+        let low = lower_bound(&self.leading, sought);
         let mut high = low;
         while self.leading.get(high) == Some(&sought) {
             high += 1;
@@ -224,6 +232,43 @@ impl OpenedSorted {
         }
         low
     }
+}
+
+/// The index of the first of these ascending numbers that is not below `sought`. Looks first where it would be
+/// if they were spread evenly, as those of a keyed hash are.
+fn lower_bound(numbers: &[u64], sought: u64) -> usize {
+    let (Some(&first), Some(&last)) = (numbers.first(), numbers.last()) else { return 0 };
+    if sought <= first {
+        return 0;
+    }
+    if sought > last {
+        return numbers.len();
+    }
+    let share = (sought - first) as f64 / (last - first) as f64;
+    let guess = (share * (numbers.len() - 1) as f64) as usize;
+    // Widen from the guess until the answer lies within low ..= high.
+    let low;
+    let (mut high, mut step) = (numbers.len(), 4);
+    if numbers.get(guess).is_some_and(|&number| number < sought) {
+        let mut above = guess + 1;
+        while let Some(&number) = numbers.get(above + step) {
+            if number >= sought {
+                high = above + step;
+                break;
+            }
+            above += step + 1;
+            step *= 2;
+        }
+        low = above;
+    } else {
+        high = guess.min(high);
+        while high >= step && numbers[high - step] >= sought {
+            high -= step;
+            step *= 2;
+        }
+        low = high.saturating_sub(step);
+    }
+    low + numbers[low..high].partition_point(|&number| number < sought)
 }
 
 /// The first eight bytes as a big-endian number, zeroes behind a shorter one.

@@ -81,6 +81,14 @@ impl SortedStack {
         Ok(cursors)
     }
 
+    /// A descending cursor for each run, at the last key that is below `below`; newest first.
+    ///
+    /// # Errors
+    /// If a page cannot be read.
+    pub fn cursors_down(&self, below: &[u8], caching: Caching) -> Result<Vec<SortedCursor>, RunError> {
+        self.runs.iter().map(|run| run.cursor_down(below, caching)).collect()
+    }
+
     /// Walks the keys from the first one that is not below `from`; of each key the newest entry, deleted ones left
     /// out.
     ///

@@ -58,6 +58,10 @@ fn check(stack: &SortedStack, model: &Model, probes: &[Vec<u8>], prefix: usize) 
         let all = MergeCursor::new(stack.cursors(&[], from, Caching::Pass).unwrap(), false).unwrap();
         let expected: Vec<_> = model.range(from.clone()..).map(|(k, v)| (k.clone(), v.clone())).collect();
         assert_eq!(walk(all), expected);
+        let down = stack.cursors_down(from, Caching::Keep).unwrap();
+        let down = MergeCursor::in_direction(down, Direction::Descending, false).unwrap();
+        let expected: Vec<_> = model.range(..from.clone()).rev().map(|(k, v)| (k.clone(), v.clone())).collect();
+        assert_eq!(walk(down), expected);
     }
 }
 
@@ -68,6 +72,17 @@ fn entries(max: usize, key_bytes: std::ops::Range<usize>) -> impl Strategy<Value
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_lower_bound_is_where_a_search_finds_it(
+        mut numbers in prop::collection::vec(prop_oneof![any::<u64>(), 0u64..50, (0u32..64).prop_map(|bit| 1 << bit)], 0..200),
+        sought in prop_oneof![any::<u64>(), 0u64..60],
+    ) {
+        numbers.sort_unstable();
+        for sought in numbers.iter().copied().chain([sought]) {
+            prop_assert_eq!(lower_bound(&numbers, sought), numbers.partition_point(|&n| n < sought));
+        }
+    }
 
     #[test]
     fn a_stack_answers_as_its_model(

@@ -42,6 +42,15 @@ pub(crate) fn encode(
     Ok(file)
 }
 
+/// The BLAKE3 digest of a manifest file as it was written, of which one copy may since have been damaged.
+pub(crate) fn digest(bytes: &[u8]) -> Option<[u8; 32]> {
+    let copy = decode_file(bytes).ok()?;
+    let mut whole = Vec::with_capacity(2 * copy.len);
+    append_copy(copy.clear, copy.sealed, &mut whole);
+    append_copy(copy.clear, copy.sealed, &mut whole);
+    Some(*blake3::hash(&whole).as_bytes())
+}
+
 /// Opens a manifest file's bytes.
 ///
 /// # Errors

@@ -89,6 +89,14 @@ impl Pool {
         check.finish(matched, upgraded, change, done);
     }
 
+    /// Writes everything committed so far into files; returns when that is durable.
+    ///
+    /// # Errors
+    /// `IOERROR`, `NOSPACE`, `DAMAGED`; nothing is lost then.
+    pub fn flush(&self) -> Result<()> {
+        self.open.flush().map(drop)
+    }
+
     /// Calls `wake` once `seq` is visible; at once if it is.
     pub fn wait_for_seq(&self, seq: Seq, wake: Box<dyn FnOnce() + Send>) {
         lock(&self.open.waiters).push((seq, wake));

@@ -21,3 +21,4 @@ pub(crate) mod version;
 pub mod view;
 
 pub use handle::Pool;
+pub use query::{LIMIT_MAX, PAGE_MAX_BYTES, PageRequest, UserQuery};

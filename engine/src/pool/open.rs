@@ -6,9 +6,9 @@
 //! 2. The sequencer is touched by the commit leader (and by opening) alone.
 //! 3. Everything here can be rebuilt from the manifest and the frames after its `flushed_seq`.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -33,7 +33,7 @@ use crate::password::Caps;
 use crate::store::Shared;
 use crate::wal::FramePlace;
 
-/// A frame of this pool that no flush has made needless.
+/// A frame of this pool in the log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PoolFrame {
     pub place: FramePlace,
@@ -106,8 +106,22 @@ pub(crate) struct OpenPool {
     pub leases: Mutex<Leases>,
     pub checks: Mutex<HashMap<u64, u32>>,
     pub waiters: Mutex<Vec<(Seq, Box<dyn FnOnce() + Send>)>>,
+    /// The frames that stand in the log, flushed ones too, oldest first.
     pub frames: Mutex<VecDeque<PoolFrame>>,
+    /// Held while files and manifest change.
     pub flushing: Mutex<()>,
+    /// The manifest in force.
+    pub checkpoint: Mutex<ManifestBody>,
+    /// A flush waits for its turn.
+    pub flush_queued: AtomicBool,
+    /// No flush begins by itself before this.
+    pub flush_again_ms: AtomicU64,
+    /// Why the last flush failed, if it did.
+    pub trouble: Mutex<Option<Error>>,
+    /// The pool was dropped: nothing of it is written any more.
+    pub dropped: AtomicBool,
+    /// Directories that are known to be there after a crash.
+    pub made_dirs: Mutex<HashSet<PathBuf>>,
     pub last_use_ms: AtomicU64,
 }
 
@@ -137,8 +151,8 @@ impl OpenPool {
     ) -> Result<Self> {
         let dir = shared.pool_dir(id);
         let mut by_name: BTreeMap<Box<str>, Bytes> = BTreeMap::new();
-        for (name, content) in body.documents {
-            by_name.insert(name.into(), Bytes::from(content));
+        for (name, content) in &body.documents {
+            by_name.insert(name.as_str().into(), Bytes::copy_from_slice(content));
         }
         let schema = match by_name.get(SCHEMA_DOCUMENT) {
             Some(bytes) => Schema::decode(bytes).map_err(|fault| damaged(&fault))?,
@@ -201,7 +215,13 @@ impl OpenPool {
             waiters: Mutex::new(Vec::new()),
             frames: Mutex::new(VecDeque::new()),
             flushing: Mutex::new(()),
+            flush_queued: AtomicBool::new(false),
+            flush_again_ms: AtomicU64::new(0),
+            trouble: Mutex::new(None),
+            dropped: AtomicBool::new(false),
+            made_dirs: Mutex::new(HashSet::new()),
             last_use_ms: AtomicU64::new(now_ms),
+            checkpoint: Mutex::new(body),
             shared,
         })
     }

@@ -238,14 +238,18 @@ impl Snapshot {
         Ok(self.key(&flat)?.map(|name| String::from_utf8_lossy(&name).into_owned()))
     }
 
+    /// The name of a group by id; `None` as soon as it is deleted.
+    pub(crate) fn live_group_name(&self, id: u64) -> Result<Option<String>> {
+        let Some(name) = self.group_name(id)? else { return Ok(None) };
+        let live = self.group_record(&name)?.is_some_and(|record| record.id == id);
+        Ok(live.then_some(name))
+    }
+
     /// The names of the groups that a user is in, those that are deleted and not yet swept left out.
     pub(crate) fn group_names_of(&self, ordinal: Ordinal) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for id in self.group_ids_of(ordinal)? {
-            let Some(name) = self.group_name(id)? else { continue };
-            if self.group_record(&name)?.is_some_and(|record| record.id == id) {
-                names.push(name);
-            }
+            names.extend(self.live_group_name(id)?);
         }
         names.sort_unstable();
         Ok(names)

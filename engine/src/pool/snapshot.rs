@@ -36,7 +36,8 @@ pub(crate) struct UserDeltas {
 }
 
 impl UserDeltas {
-    fn find(&self, attr: AttrId) -> Option<Option<OwnedCell>> {
+    /// What the memtables say of a cell: `None` for nothing, `Some(None)` for absent.
+    pub(crate) fn find(&self, attr: AttrId) -> Option<Option<OwnedCell>> {
         for delta in &self.deltas {
             if let Ok(Some(cell)) = delta.cells().find(attr) {
                 return Some(match cell {
@@ -299,6 +300,8 @@ impl Snapshot {
             values.push(value);
             Ok(ControlFlow::Continue(()))
         })?;
+        // The keys are in order of encoded values, a list in order of their texts.
+        values.sort_by(|a, b| a.text().cmp(&b.text()));
         Ok(values)
     }
 

@@ -29,7 +29,7 @@ pub use verify::{Finding, check_sums};
 pub use writer::{ColumnShape, FinishedRun, RunWriter};
 
 pub(crate) use cache::{OpenPage, PageBody};
-pub use section::Caching;
+pub use section::{Caching, OrdinalSet};
 pub(crate) use section::{PageRef, SectionPages};
 
 #[cfg(test)]

@@ -1,17 +1,48 @@
 //! One section of an opened file: its directory and the slots of its open pages.
 
-use std::ops::Deref;
-use std::sync::Arc;
+use std::ops::{Deref, RangeInclusive};
+use std::sync::{Arc, OnceLock};
 
-use arc_swap::Guard;
+use arc_swap::{ArcSwapOption, Guard};
 use roaring::RoaringBitmap;
-use stoa_format::column::ColumnPage;
+use stoa_format::column::{ColumnPage, Symbols};
 use stoa_format::run::{PageEntry, PageId, PageKind, PagePlace, Section, SectionId};
 use stoa_format::sorted::{FilterPage, SortedPage};
 use stoa_format::{DecodeError, run};
 
 use super::cache::{Plain, Slots};
 use super::{OpenPage, PageBody, RunError, RunFile};
+
+/// The ordinals that a run has cells for.
+#[derive(Debug)]
+pub enum OrdinalSet {
+    /// All of these.
+    Range(RangeInclusive<u64>),
+    /// These.
+    Set(RoaringBitmap),
+}
+
+impl OrdinalSet {
+    /// Whether the run has a cell for `ordinal`.
+    #[inline]
+    pub fn contains(&self, ordinal: u64) -> bool {
+        match self {
+            Self::Range(range) => range.contains(&ordinal),
+            Self::Set(set) => u32::try_from(ordinal).is_ok_and(|ordinal| set.contains(ordinal)),
+        }
+    }
+
+    /// Adds all of them to `set`; ordinals of 2^32 and more do not exist in memory.
+    pub fn add_to(&self, set: &mut RoaringBitmap) {
+        match self {
+            Self::Set(own) => *set |= own,
+            Self::Range(range) => {
+                let short = |ordinal: u64| u32::try_from(ordinal).unwrap_or(u32::MAX);
+                set.insert_range(short(*range.start())..=short(*range.end()));
+            }
+        }
+    }
+}
 
 /// What becomes of a page that had to be read from disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +60,10 @@ pub(crate) struct SectionPages {
     /// How many of the pages are data pages; they come first.
     pub(crate) data_pages: usize,
     slots: Arc<Slots>,
+    /// The symbols of the page of compressed strings that was opened last.
+    symbols: ArcSwapOption<Symbols>,
+    /// The ordinals of a column; read when first asked for.
+    ordinals: OnceLock<OrdinalSet>,
 }
 
 /// An open page, held for as long as it is read.
@@ -67,7 +102,7 @@ impl SectionPages {
     pub(crate) fn new(number: u16, section: Section) -> Self {
         let data_pages = section.pages.iter().take_while(|page| page.kind() == PageKind::Data).count();
         let slots = Slots::new(section.pages.len());
-        Self { number, section, data_pages, slots }
+        Self { number, section, data_pages, slots, symbols: ArcSwapOption::empty(), ordinals: OnceLock::new() }
     }
 
     pub(crate) fn id(&self) -> SectionId {
@@ -77,6 +112,22 @@ impl SectionPages {
     /// The directory's data pages.
     pub(crate) fn data(&self) -> &[PageEntry] {
         &self.section.pages[..self.data_pages]
+    }
+
+    /// The ordinals that a column has cells for: its set if it has one, otherwise the range.
+    pub(crate) fn ordinals(&self, file: &RunFile) -> Result<&OrdinalSet, RunError> {
+        if let Some(ordinals) = self.ordinals.get() {
+            return Ok(ordinals);
+        }
+        let set_page = self.section.pages.iter().position(|page| page.place == PagePlace::OrdinalSet);
+        let ordinals = match set_page {
+            None => OrdinalSet::Range(self.section.summary.first_ordinal..=self.section.summary.last_ordinal),
+            Some(index) => match &*self.page(file, index, Caching::Pass)? {
+                PageBody::OrdinalSet(set) => OrdinalSet::Set(set.clone()),
+                _ => return Err(self.wrong_kind(file, index)),
+            },
+        };
+        Ok(self.ordinals.get_or_init(|| ordinals))
     }
 
     /// Page `page`, open; read from disk unless it is open already.
@@ -118,7 +169,7 @@ impl SectionPages {
         let differs = || DecodeError::new("page", 0, "holds other entries than the directory says");
         let (body, entries) = match (&entry.place, self.id()) {
             (PagePlace::Column { first_ordinal, last_ordinal, .. }, _) => {
-                let open = ColumnPage::open(Plain::new(plain))?;
+                let open = self.open_column(plain)?;
                 if (open.first_ordinal(), open.last_ordinal()) != (*first_ordinal, *last_ordinal) {
                     return Err(differs());
                 }
@@ -146,6 +197,17 @@ impl SectionPages {
         }
         debug_assert!(page < self.section.pages.len());
         Ok(body)
+    }
+
+    fn open_column(&self, plain: Vec<u8>) -> Result<ColumnPage<Plain>, DecodeError> {
+        let known = self.symbols.load();
+        let open = ColumnPage::open_sharing(Plain::new(plain), known.as_ref())?;
+        if let Some(symbols) = open.symbols()
+            && known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, symbols))
+        {
+            self.symbols.store(Some(symbols.clone()));
+        }
+        Ok(open)
     }
 
     /// Damage in a page's plain text: the offset is the page's, since what is inside is sealed.

@@ -8,8 +8,12 @@
 
 pub(crate) mod catalogue;
 mod create;
+mod flush;
+mod gather;
+mod install;
 mod options;
 mod slots;
+mod strays;
 mod threads;
 
 use std::collections::HashMap;
@@ -150,8 +154,13 @@ impl Store {
             }
         }
         let id = pool.id();
+        {
+            // A flush that is under way ends first; none begins after it.
+            let _flushing = lock(&pool.open.flushing);
+            self.shared.commit_catalogue(CatalogueChange::Drop(id).encode())?;
+            pool.open.dropped.store(true, Relaxed);
+        }
         drop(pool);
-        self.shared.commit_catalogue(CatalogueChange::Drop(id).encode())?;
         self.shared.names.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(name);
         let slot = self.shared.slots.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&id);
         if let Some(slot) = slot {
@@ -264,8 +273,13 @@ impl Shared {
 
     /// Writes the catalogue's checkpoint.
     pub(crate) fn checkpoint(&self) -> Result<()> {
-        let durable_lsn = self.pipeline.log().durable_lsn().0;
         let (number, body) = {
+            // The leader holds the log from numbering to applying.
+            let log = self.pipeline.log();
+            if let Some(failed) = log.failure() {
+                return Err(failed.clone());
+            }
+            let durable_lsn = log.durable_lsn().0;
             let mut catalogue = lock(&self.catalogue);
             catalogue.number += 1;
             (catalogue.number, catalogue.body(durable_lsn))
@@ -311,10 +325,5 @@ impl Shared {
         ids.iter().filter_map(|id| slots.get(id)).for_each(|slot| {
             let _ = slot.close_if_idle();
         });
-    }
-
-    /// Asks for a flush of this pool in the background, unless one is under way.
-    pub(crate) fn want_flush(&self, pool: &Arc<OpenPool>) {
-        let _ = pool;
     }
 }

@@ -102,6 +102,13 @@ impl PoolSlot {
             );
             return Err(Error::damaged(what));
         }
+        if opened.number == entry.manifest_number && number_is_forked(&entry, &bytes) {
+            let what = format!(
+                "pool {}: MANIFEST is not the number {} that was written: another copy was put in its place. Run: stoa verify DIR",
+                self.id, opened.number
+            );
+            return Err(Error::damaged(what));
+        }
         let (number, flushed_seq) = (opened.number, opened.body.flushed_seq);
         let pool = OpenPool::from_manifest(
             Arc::clone(shared),
@@ -116,8 +123,8 @@ impl PoolSlot {
                 replay(shared, &pool, frame)?;
             }
         }
-        let kept = frames.iter().copied().filter(|frame| frame.last_seq > flushed_seq);
-        lock(&pool.frames).extend(kept);
+        lock(&pool.frames).extend(frames);
+        pool.remove_strays();
         Ok(pool)
     }
 
@@ -136,6 +143,11 @@ impl PoolSlot {
             }
         }
     }
+}
+
+/// Whether this manifest is not the one that the catalogue knows under its number.
+fn number_is_forked(entry: &CatalogueEntry, bytes: &[u8]) -> bool {
+    entry.manifest_number > 0 && manifest::digest(bytes) != Some(entry.manifest_digest)
 }
 
 /// Applies one frame of the log to a pool that is being opened.

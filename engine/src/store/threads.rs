@@ -1,6 +1,7 @@
 //! A store's own threads: one that leads commits, one that prepares again what was beaten, one for
 //! background work.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
@@ -17,6 +18,9 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct Threads {
     retry: Mutex<Option<Sender<Job>>>,
     background: Mutex<Option<Sender<Job>>>,
+    leisure: Mutex<Option<Sender<Job>>>,
+    /// What waits for the end of a commit, where there are no threads.
+    deferred: Mutex<VecDeque<Job>>,
     handles: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -24,7 +28,12 @@ impl Threads {
     /// Starts them.
     pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
         let mut handles = Vec::new();
-        for (name, place) in [("stoa-retry", &shared.threads.retry), ("stoa-background", &shared.threads.background)] {
+        let places = [
+            ("stoa-retry", &shared.threads.retry),
+            ("stoa-background", &shared.threads.background),
+            ("stoa-leisure", &shared.threads.leisure),
+        ];
+        for (name, place) in places {
             let (send, receive) = channel::<Job>();
             *lock(place) = Some(send);
             handles.push(std::thread::Builder::new().name(name.into()).spawn(move || run_jobs(&receive))?);
@@ -41,6 +50,7 @@ impl Threads {
 
     /// Ends them, after what is queued.
     pub(super) fn stop(&self, pipeline: &Pipeline) {
+        drop(lock(&self.leisure).take());
         drop(lock(&self.background).take());
         drop(lock(&self.retry).take());
         pipeline.stop();
@@ -72,6 +82,31 @@ impl Shared {
     /// Runs a job on the background thread, or here if there is none.
     pub(crate) fn background(&self, job: Job) {
         send(&self.threads.background, job);
+    }
+
+    /// Runs a job on the background thread or, if there is none, at the end of the commit that is
+    /// under way: it may need the log.
+    pub(crate) fn later(&self, job: Job) {
+        match self.has_threads() {
+            true => self.background(job),
+            false => lock(&self.threads.deferred).push_back(job),
+        }
+    }
+
+    /// Runs a job that may take minutes on the thread for such, or here if there is none.
+    pub(crate) fn at_leisure(&self, job: Job) {
+        send(&self.threads.leisure, job);
+    }
+
+    /// Runs what was put off till the end of a commit.
+    pub(crate) fn run_deferred(&self) {
+        loop {
+            let job = lock(&self.threads.deferred).pop_front();
+            match job {
+                Some(job) => job(),
+                None => return,
+            }
+        }
     }
 
     /// Makes the next segment ahead, off the commit path.

@@ -1,5 +1,6 @@
 //! Writing a column page: cells in, the shortest encoding out.
 
+use super::compressed::Packer;
 use super::ordinals::Form;
 use super::password;
 use super::rows::Varying;
@@ -267,6 +268,13 @@ fn put_width(out: &mut Vec<u8>, width: u32) {
 }
 
 fn push_password(hash: &[u8], templates: &mut Codes, raw: &mut Strings) {
+    if let Some(last) = templates.last_value()
+        && password::split_as(last, hash, &mut raw.data)
+    {
+        raw.ends.push(raw.data.len() as u32);
+        templates.repeat_last();
+        return;
+    }
     let (mut template, start) = (Vec::new(), raw.data.len());
     password::split(hash, &mut template, &mut raw.data);
     if templates.push(&template, TEMPLATES_MAX) {
@@ -337,6 +345,16 @@ impl Codes {
         }
     }
 
+    /// The value of the last entry.
+    fn last_value(&self) -> Option<&[u8]> {
+        self.codes.last().map(|&code| self.values.get(usize::from(code)))
+    }
+
+    /// Adds an entry of the same value as the last one.
+    fn repeat_last(&mut self) {
+        self.codes.extend(self.codes.last().copied());
+    }
+
     fn width(&self) -> u32 {
         packed::width_of(self.values.ends.len().saturating_sub(1) as u64)
     }
@@ -369,6 +387,7 @@ struct StringValues {
     total_bytes: usize,
     /// How many more pages start without a dictionary.
     rest_pages: u32,
+    packer: Packer,
 }
 
 impl StringValues {
@@ -396,11 +415,18 @@ impl StringValues {
     }
 
     fn leave_dictionary(&mut self) {
-        for &code in &self.codes.codes {
-            self.plain.push(self.codes.values.get(usize::from(code)));
-        }
+        self.plain = self.expanded();
         self.codes.clear();
         self.is_plain = true;
+    }
+
+    /// The dictionary's entries, end to end.
+    fn expanded(&self) -> Strings {
+        let mut plain = Strings::default();
+        for &code in &self.codes.codes {
+            plain.push(self.codes.values.get(usize::from(code)));
+        }
+        plain
     }
 
     fn plain_bytes(&self) -> usize {
@@ -408,7 +434,8 @@ impl StringValues {
     }
 
     fn estimated_bytes(&self) -> usize {
-        if self.is_plain { self.plain_bytes() } else { self.codes.estimated_bytes().min(self.plain_bytes()) }
+        let packed = (self.total_bytes as f64 / self.packer.ratio()) as usize + self.len();
+        if self.is_plain { packed } else { self.codes.estimated_bytes().min(packed) }
     }
 
     /// The values in order.
@@ -418,18 +445,31 @@ impl StringValues {
         })
     }
 
+    /// Appends the values in the shortest encoding and gives its number.
     fn encode(&mut self, out: &mut Vec<u8>) -> u8 {
         self.rest_pages = self.rest_pages.saturating_sub(1);
-        if !self.is_plain && self.codes.estimated_bytes() < self.plain_bytes() {
+        let with_dictionary = if self.is_plain { usize::MAX } else { self.codes.estimated_bytes() };
+        if with_dictionary.saturating_mul(3) <= self.plain_bytes() {
             self.codes.encode(out);
             return 4;
         }
-        if !self.is_plain {
-            self.leave_dictionary();
-            // A page that never filled tells nothing about the next one.
-            self.rest_pages = if self.total_bytes >= PAGE_TARGET_BYTES / 2 { DICTIONARY_REST_PAGES } else { 0 };
+        let expanded = (!self.is_plain).then(|| self.expanded());
+        let plain = expanded.as_ref().unwrap_or(&self.plain);
+        let packed = self.packer.pack(&plain.data, &plain.ends);
+        let shortest = packed.as_ref().map_or(self.plain_bytes(), |packed| packed.bytes() + self.len());
+        if with_dictionary <= shortest {
+            self.codes.encode(out);
+            return 4;
         }
-        strings::encode(out, &self.plain.data, &self.plain.ends);
+        // A page that never filled tells nothing about the next one.
+        if !self.is_plain && self.total_bytes >= PAGE_TARGET_BYTES / 2 {
+            self.rest_pages = DICTIONARY_REST_PAGES;
+        }
+        if let Some(packed) = packed {
+            packed.encode(out);
+            return 6;
+        }
+        strings::encode(out, &plain.data, &plain.ends);
         3
     }
 

@@ -123,6 +123,10 @@ impl OrdinalsAt {
         self.count as usize
     }
 
+    pub(super) fn is_dense(&self) -> bool {
+        self.form == FormAt::Dense
+    }
+
     pub(super) fn first(&self) -> u64 {
         self.first
     }

@@ -97,6 +97,28 @@ impl<'a> Packed<'a> {
         value & self.mask
     }
 
+    /// Gives the first `count` numbers in order to `take`, several from each load.
+    #[inline]
+    pub fn for_each(&self, count: usize, mut take: impl FnMut(usize, u64)) {
+        // A load starts at a byte, so up to 7 of its 64 bits belong to the number before.
+        let a_load = if self.width == 0 { 0 } else { 57 / self.width as usize };
+        if a_load < 2 {
+            (0..count).for_each(|i| take(i, self.get(i)));
+            return;
+        }
+        let mut i = 0;
+        while i < count {
+            let bit = i as u64 * u64::from(self.width);
+            let load = self.bytes.get((bit >> 3) as usize..).and_then(|b| b.first_chunk::<8>());
+            let mut word = load.map_or(0, |load| u64::from_le_bytes(*load)) >> (bit & 7);
+            for _ in 0..a_load.min(count - i) {
+                take(i, word & self.mask);
+                word >>= self.width;
+                i += 1;
+            }
+        }
+    }
+
     /// Bits a number.
     pub fn width(&self) -> u32 {
         self.width
@@ -121,6 +143,9 @@ mod tests {
             for (i, value) in values.iter().enumerate() {
                 prop_assert_eq!(at.get(&area, i), *value);
             }
+            let mut all = Vec::new();
+            at.view(&area).for_each(values.len(), |i, value| { assert_eq!(i, all.len()); all.push(value) });
+            prop_assert_eq!(all, values);
         }
     }
 

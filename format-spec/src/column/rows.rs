@@ -43,8 +43,12 @@ impl Varying {
         if row.len() != self.row_bytes {
             return false;
         }
-        for (i, (a, b)) in self.first.iter().zip(row).enumerate() {
-            self.stored |= u32::from(a != b) << i;
+        // Only positions that were alike so far can change anything.
+        let mut alike = !self.stored & all_stored(self.row_bytes);
+        while alike != 0 {
+            let i = alike.trailing_zeros();
+            self.stored |= u32::from(self.first[i as usize] != row[i as usize]) << i;
+            alike &= alike - 1;
         }
         true
     }
@@ -60,7 +64,12 @@ impl Varying {
         out.extend_from_slice(&self.stored.to_le_bytes());
         let template = (0..self.row_bytes).map(|i| if self.stored >> i & 1 == 1 { 0 } else { self.first[i] });
         out.extend(template);
+        let whole = self.stored == all_stored(self.row_bytes);
         for row in rows {
+            if whole {
+                out.extend_from_slice(row);
+                continue;
+            }
             let mut left = self.stored;
             while left != 0 {
                 let i = left.trailing_zeros();
@@ -69,6 +78,11 @@ impl Varying {
             }
         }
     }
+}
+
+/// The mask of a row that stores all of its bytes.
+fn all_stored(row_bytes: usize) -> u32 {
+    u32::MAX.checked_shr(32 - row_bytes as u32).unwrap_or(0)
 }
 
 /// Where a row block stands in a page; checked against the page's length when made.
@@ -121,7 +135,14 @@ impl RowsAt {
     pub(crate) fn row(&self, page: &[u8], i: usize) -> [u8; ROW_BYTES_MAX] {
         let mut row = self.template;
         let mut left = self.stored;
-        for &byte in self.stored(page, i) {
+        let stored = self.stored(page, i);
+        if left.count_ones() + left.leading_zeros() + left.trailing_zeros() == 32 {
+            // One stretch, as most are: the leading bytes alike, or none.
+            let at = left.trailing_zeros() as usize;
+            row[at..at + stored.len()].copy_from_slice(stored);
+            return row;
+        }
+        for &byte in stored {
             row[left.trailing_zeros() as usize & (ROW_BYTES_MAX - 1)] = byte;
             left &= left.wrapping_sub(1);
         }
@@ -172,6 +193,18 @@ impl Probe {
     #[inline]
     pub(crate) fn leading(&self) -> u64 {
         leading(&self.bytes)
+    }
+
+    /// Whether a row with these stored bytes is below the key.
+    #[inline]
+    pub(crate) fn is_above(&self, stored: &[u8]) -> bool {
+        if self.len >= 8 {
+            let (row, key) = (leading(stored), self.leading());
+            if row != key {
+                return row < key;
+            }
+        }
+        self.row_cmp(stored).is_lt()
     }
 }
 
@@ -232,6 +265,7 @@ mod tests {
             for (i, row) in rows.iter().enumerate() {
                 for key in [&key[..], row, &row[..row.len() / 2]] {
                     prop_assert_eq!(at.probe(key).row_cmp(at.stored(&page, i)), row[..].cmp(key));
+                    prop_assert_eq!(at.probe(key).is_above(at.stored(&page, i)), row[..] < *key);
                 }
             }
         }

@@ -99,6 +99,27 @@ impl StringsAt {
         let data = self.data_at as usize;
         Ok(&page[data + start as usize..data + end as usize])
     }
+
+    /// Gives all strings in order to `take`.
+    pub(crate) fn for_each<'a>(
+        &self,
+        page: &'a [u8],
+        mut take: impl FnMut(usize, &'a [u8]),
+    ) -> Result<(), DecodeError> {
+        let data = &page[self.data_at as usize..self.data_at as usize + self.data_bytes as usize];
+        let (mut start, mut fits) = (0, true);
+        self.residuals.view(page).for_each(self.n as usize + 1, |i, residual| {
+            let end = line(i, self.slope).wrapping_add(i64::from(self.base)).wrapping_add(residual as i64);
+            if i > 0 && fits {
+                match (usize::try_from(start), usize::try_from(end)) {
+                    (Ok(start), Ok(end)) if start <= end && end <= data.len() => take(i - 1, &data[start..end]),
+                    _ => fits = false,
+                }
+            }
+            start = end;
+        });
+        if fits { Ok(()) } else { Err(DecodeError::new(NAME, HEADER_BYTES, "a string's place is out of bounds")) }
+    }
 }
 
 #[cfg(test)]
@@ -127,6 +148,9 @@ mod tests {
                 prop_assert_eq!(at.get(&page, i).unwrap(), &s[..]);
             }
             prop_assert!(at.get(&page, strings.len()).is_err());
+            let mut all = Vec::new();
+            at.for_each(&page, |i, s| { assert_eq!(i, all.len()); all.push(s.to_vec()) }).unwrap();
+            prop_assert_eq!(all, strings);
         }
 
         #[test]
@@ -134,6 +158,9 @@ mod tests {
             if let Ok((at, _)) = StringsAt::parse(&page, 0) {
                 for i in 0..at.len().min(300) {
                     let _ = at.get(&page, i);
+                }
+                if at.len() < 10_000 {
+                    let _ = at.for_each(&page, |_, _| {});
                 }
             }
         }

@@ -33,6 +33,9 @@ fn check(kind: ColumnKind, cells: &BTreeMap<u64, Cell<'static>>) {
     }
     let wanted =
         |cell: &Cell<'_>| matches!(cell, Cell::Int(v) if v % 2 == 0) || cell.bytes().is_some_and(|b| b.len() % 2 == 1);
+    let mut given = Vec::new();
+    page.for_each(|ordinal, cell| given.push((ordinal, cell.clone().into_owned()))).unwrap();
+    assert_eq!(given, entries);
     let mut hits = Vec::new();
     page.select(wanted, |ordinal| hits.push(ordinal)).unwrap();
     let expected: Vec<_> = entries.iter().filter(|(_, cell)| wanted(cell)).map(|(o, _)| *o).collect();
@@ -169,8 +172,10 @@ fn pages_fill_to_their_target() {
             sizes.push(out.len());
         }
     }
-    assert!(sizes.len() > 20);
-    assert!(sizes.iter().all(|size| (PAGE_TARGET_BYTES - 1500..PAGE_TARGET_BYTES + 1500).contains(size)), "{sizes:?}");
+    // The first page is taken for learning what the others can be expected to shrink by.
+    let near = PAGE_TARGET_BYTES * 3 / 4..PAGE_TARGET_BYTES * 5 / 4;
+    assert!(sizes.len() > 5 && sizes[0] < PAGE_TARGET_BYTES);
+    assert!(sizes[1..].iter().all(|size| near.contains(size)), "{sizes:?}");
 }
 
 #[test]

@@ -328,7 +328,9 @@ impl<'a> Draft<'a> {
                 .keys()
                 .map(|flat| Value::decode(attribute.ty, false, &flat[prefix.len()..]).map_err(|fault| damaged(&fault)))
                 .collect::<Result<_>>()?;
-            return Ok((!values.is_empty()).then_some(Value::Multi(values)));
+            // The keys are in order of encoded values, a list in order of their texts.
+            let list = (!values.is_empty()).then(|| Value::multi(values)).transpose();
+            return list.map_err(|fault| Error::damaged(format!("a list {fault}; run stoa verify")));
         }
         self.cell(ordinal, attribute.id)?.map(|cell| cell_value(attribute, &cell)).transpose()
     }

@@ -1,15 +1,54 @@
-//! Which users match a filter.
+//! Which users match a filter, and listings of users and groups.
 
+mod batch;
+mod cursor;
+mod listing;
+mod plan;
 mod row;
 
 use bytes::Bytes;
-use stoa_format::Ordinal;
+use roaring::RoaringBitmap;
+use stoa_format::{Ordinal, Seq};
 
 use super::filter::Filter;
 use super::snapshot::Snapshot;
+use super::view::Select;
 use crate::error::{Error, Result};
 
+pub(crate) use batch::Batch;
+pub use listing::{LIMIT_MAX, PAGE_MAX_BYTES};
+pub(crate) use plan::Plan;
 pub(crate) use row::FilterRow;
+
+/// Which page of a listing is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct PageRequest<'a> {
+    /// How many things at most: 1 to [`LIMIT_MAX`].
+    pub limit: usize,
+    /// Where it begins, from the page before; none for the first page.
+    pub cursor: Option<&'a str>,
+    /// The access-control user, whom a cursor is bound to.
+    pub actor: &'a str,
+    /// About how many bytes at most; [`PAGE_MAX_BYTES`] bounds it. One thing is shown whatever its size.
+    pub max_bytes: usize,
+    /// For a first page: a state at or after this one.
+    pub min_seq: Option<Seq>,
+}
+
+/// Which users to list.
+#[derive(Debug, Clone, Default)]
+pub struct UserQuery {
+    /// Those that match; all where there is none.
+    pub filter: Option<Box<str>>,
+    /// The filter's `$1…`.
+    pub args: Vec<Bytes>,
+    /// The searchable attribute to sort by; order of creation where there is none.
+    pub sort: Option<Box<str>>,
+    /// Sorted the other way round.
+    pub desc: bool,
+    /// Which attributes to show.
+    pub select: Select,
+}
 
 impl Snapshot {
     /// The live users from `from` on, in order of creation.
@@ -32,16 +71,47 @@ impl Snapshot {
 
     /// The users that match, in order of creation; all of them without a filter.
     pub(crate) fn select(&self, filter: Option<&str>, args: &[Bytes]) -> Result<Vec<Ordinal>> {
-        let Some(text) = filter else { return Ok(self.live_ordinals(Ordinal(0)).collect()) };
-        let filter = self.filter(text, args)?;
-        let groups = FilterRow::resolve_groups(self, &filter)?;
-        let mut matching = Vec::new();
+        match filter {
+            None => Ok(self.live_ordinals(Ordinal(0)).collect()),
+            Some(text) => {
+                let these = self.matching(&self.filter(text, args)?)?;
+                Ok(these.into_iter().map(|ordinal| Ordinal(u64::from(ordinal))).collect())
+            }
+        }
+    }
+
+    /// The users that match.
+    pub(crate) fn matching(&self, filter: &Filter) -> Result<RoaringBitmap> {
+        let groups = FilterRow::resolve_groups(self, filter)?;
+        let mut matching = RoaringBitmap::new();
         for ordinal in self.live_ordinals(Ordinal(0)) {
             if filter.matches(&mut FilterRow::new(self, ordinal, &groups))? {
-                matching.push(ordinal);
+                matching.insert(ordinal.0 as u32);
             }
         }
         Ok(matching)
+    }
+
+    /// The live users.
+    pub(crate) fn live(&self) -> RoaringBitmap {
+        let mut live = self.version.runs.live.clone();
+        for ordinal in self.changed(Ordinal(0), Ordinal(u64::from(u32::MAX))) {
+            match self.is_live(Ordinal(u64::from(ordinal))) {
+                true => live.insert(ordinal),
+                false => live.remove(ordinal),
+            };
+        }
+        live
+    }
+
+    /// The users from `first` to `last` of whom the memtables say anything.
+    pub(crate) fn changed(&self, first: Ordinal, last: Ordinal) -> RoaringBitmap {
+        let mut changed = RoaringBitmap::new();
+        for memtable in self.version.memtables() {
+            let users = memtable.changed_users(first, self.seq).take_while(|ordinal| *ordinal <= last);
+            changed.extend(users.map(|ordinal| ordinal.0 as u32));
+        }
+        changed
     }
 
     /// How many users match.
@@ -51,7 +121,7 @@ impl Snapshot {
     pub fn count(&self, filter: Option<&str>, args: &[Bytes]) -> Result<u64> {
         match filter {
             None => self.user_count(),
-            Some(_) => Ok(self.select(filter, args)?.len() as u64),
+            Some(text) => Ok(self.matching(&self.filter(text, args)?)?.len()),
         }
     }
 }

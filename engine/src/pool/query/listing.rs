@@ -1,0 +1,310 @@
+//! Listings, page by page.
+//!
+//! Invariants:
+//! 1. All pages of a listing show one Seq. The first page pins it; a lease keeps it for the others.
+//! 2. A page ends at its limit, at its bytes, or at the listing's end; its cursor is `None` at the
+//!    end and only then, and a page that has a cursor is never empty but for groups of another kind.
+//! 3. Whoever holds a cursor can ask for its page again and gets the same.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use roaring::RoaringBitmap;
+use stoa_format::Ordinal;
+
+use super::cursor::{Binding, Cursor};
+use super::plan::{Plan, rank, sortable};
+use super::{Batch, PageRequest, UserQuery};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pool::Pool;
+use crate::pool::keyspace::{self, Key, last_number};
+use crate::pool::lease::Lease;
+use crate::pool::open::lock;
+use crate::pool::read::group_view;
+use crate::pool::record::GroupRecord;
+use crate::pool::request::UserRef;
+use crate::pool::snapshot::{Snapshot, damaged, no_group};
+use crate::pool::value::Value;
+use crate::pool::view::{GroupView, Page, Select, UserView};
+
+/// The most things on a page.
+pub const LIMIT_MAX: usize = 1000;
+/// The most bytes of a page, whatever the caller allows.
+pub const PAGE_MAX_BYTES: usize = 4 << 20;
+/// So many views are read before the page's bytes are looked at.
+const VIEWS_AT_ONCE: usize = 128;
+/// So many groups of another kind are passed over before a page ends early.
+const GROUPS_PASSED_MAX: usize = 10_000;
+/// Up to so many users that match are sorted by themselves; beyond it the index is walked.
+const RANKED_MAX: u64 = 100_000;
+
+/// One page under way.
+struct Turn<'p> {
+    pool: &'p Pool,
+    binding: Binding,
+    snapshot: Snapshot,
+    plan: Arc<Plan>,
+    /// None on the first page: a listing of one page needs none.
+    lease: Option<u64>,
+    after: Option<Vec<u8>>,
+}
+
+impl<'p> Turn<'p> {
+    /// The page that `request` asks for; `plan` decides what the listing shows when it begins.
+    fn begin<'a>(
+        pool: &'p Pool,
+        request: &PageRequest<'_>,
+        command: &str,
+        parts: impl Iterator<Item = &'a [u8]>,
+        plan: impl FnOnce(&Snapshot) -> Result<Plan>,
+    ) -> Result<Self> {
+        if !(1..=LIMIT_MAX).contains(&request.limit) {
+            return Err(Error::invalid(format!("LIMIT wants 1 to {LIMIT_MAX}")));
+        }
+        let binding = Binding::new(&pool.open, request.actor, command, parts);
+        let Some(token) = request.cursor else {
+            let snapshot = pool.snapshot_at(request.min_seq)?;
+            let plan = Arc::new(plan(&snapshot)?);
+            return Ok(Self { pool, binding, snapshot, plan, lease: None, after: None });
+        };
+        let cursor = Cursor::open(&pool.open, &binding, token)?;
+        let (now_ms, ttl_ms) = (pool.open.now_ms(), pool.open.limits().cursor_ttl_ms);
+        let lease = lock(&pool.open.leases).renew(cursor.lease, now_ms, ttl_ms);
+        let Some(lease) = lease.filter(|lease| lease.seq == cursor.seq) else {
+            let what = "this listing's state is no longer kept: begin it again without a cursor";
+            return Err(Error::new(ErrorKind::Expired, what));
+        };
+        let snapshot = Snapshot { pool: Arc::clone(&pool.open), version: lease.version, seq: lease.seq };
+        Ok(Self { pool, binding, snapshot, plan: lease.plan, lease: Some(cursor.lease), after: Some(cursor.position) })
+    }
+
+    /// The page with `items`; `last` is the position of the last of them if more follow.
+    fn end<T>(self, items: Vec<T>, last: Option<Vec<u8>>) -> Result<Page<T>> {
+        let seq = self.snapshot.seq;
+        let cursor = match last {
+            Some(position) => Some(self.cursor(position)?),
+            None => None,
+        };
+        Ok(Page { items, cursor, seq })
+    }
+
+    fn cursor(self, position: Vec<u8>) -> Result<String> {
+        let open = &self.pool.open;
+        let seq = self.snapshot.seq;
+        let id = match self.lease {
+            Some(id) => id,
+            None => {
+                let mut id = [0; 8];
+                open.shared.random(&mut id)?;
+                let id = u64::from_le_bytes(id);
+                let (now_ms, limits) = (open.now_ms(), open.limits());
+                let expires_ms = now_ms.saturating_add(limits.cursor_ttl_ms);
+                let lease = Lease { version: self.snapshot.version, seq, plan: self.plan, expires_ms };
+                lock(&open.leases).grant(id, lease, now_ms, limits.leases_max);
+                id
+            }
+        };
+        Cursor { lease: id, seq, position }.seal(open, &self.binding)
+    }
+
+    /// The users that come next.
+    fn users(self, request: &PageRequest<'_>, select: &Select) -> Result<Page<UserView>> {
+        let mut next = self.plan.users(&self.snapshot, self.after.as_deref(), request.limit + 1)?;
+        let max_bytes = request.max_bytes.min(PAGE_MAX_BYTES);
+        let mut views = Vec::new();
+        let mut bytes = 0;
+        let mut full = false;
+        'page: for chunk in next[..next.len().min(request.limit)].chunks(VIEWS_AT_ONCE) {
+            for view in views_of(&self.snapshot, chunk, select)? {
+                bytes += view_bytes(&view);
+                if bytes > max_bytes && !views.is_empty() {
+                    full = true;
+                    break 'page;
+                }
+                views.push(view);
+            }
+        }
+        let more = full || next.len() > views.len();
+        let last = match views.len() {
+            0 => None,
+            count => Some(std::mem::take(&mut next[count - 1].1)),
+        };
+        self.end(views, last.filter(|_| more))
+    }
+}
+
+/// Views of users in any order.
+fn views_of(snapshot: &Snapshot, users: &[(Ordinal, Vec<u8>)], select: &Select) -> Result<Vec<UserView>> {
+    let mut order: Vec<usize> = (0..users.len()).collect();
+    order.sort_unstable_by_key(|&at| users[at].0);
+    let batch = Batch::new(snapshot, order.iter().map(|&at| users[at].0).collect());
+    let mut placed: Vec<(usize, UserView)> = order.into_iter().zip(batch.views(select)?).collect();
+    placed.sort_unstable_by_key(|(at, _)| *at);
+    Ok(placed.into_iter().map(|(_, view)| view).collect())
+}
+
+/// About what a user takes in a reply.
+fn view_bytes(view: &UserView) -> usize {
+    const FIXED_BYTES: usize = 200;
+    fn value_bytes(value: &Value) -> usize {
+        16 + match value {
+            Value::Str(text) | Value::Json(text) => text.len(),
+            Value::Bytes(raw) => raw.len(),
+            Value::Multi(values) => values.iter().map(value_bytes).sum(),
+            Value::Int(_) | Value::Bool(_) | Value::Time(_) => 24,
+        }
+    }
+    let attrs = view.attrs.iter().map(|(name, value)| 8 + name.len() + value.as_ref().map_or(4, value_bytes));
+    FIXED_BYTES + attrs.sum::<usize>()
+}
+
+/// What of a selection decides what a listing shows.
+fn select_parts(select: &Select) -> Vec<&[u8]> {
+    match select {
+        Select::All => vec![b"all"],
+        Select::Nothing => vec![b"nothing"],
+        Select::Named(names) => {
+            std::iter::once(&b"named"[..]).chain(names.iter().map(|name| name.as_bytes())).collect()
+        }
+    }
+}
+
+/// An argument that may be left out, so that empty and none differ.
+fn optional(text: Option<&str>) -> [&[u8]; 2] {
+    [if text.is_some() { b"1" } else { b"0" }, text.unwrap_or_default().as_bytes()]
+}
+
+impl Pool {
+    /// Users, in order of creation or of an indexed attribute's values.
+    ///
+    /// # Errors
+    /// `INVALID` for a filter, an attribute or a cursor that is none, or a limit beyond 1 to
+    /// [`LIMIT_MAX`]; `EXPIRED`, `STALE`, `DAMAGED`, `IOERROR`.
+    pub fn list_users(&self, query: &UserQuery, page: &PageRequest<'_>) -> Result<Page<UserView>> {
+        let order: &[u8] = if query.desc { b"desc" } else { b"asc" };
+        let count = (query.args.len() as u64).to_le_bytes();
+        let parts = optional(query.filter.as_deref())
+            .into_iter()
+            .chain([&count[..]])
+            .chain(query.args.iter().map(|arg| &arg[..]))
+            .chain(optional(query.sort.as_deref()))
+            .chain([order])
+            .chain(select_parts(&query.select));
+        let turn = Turn::begin(self, page, "USER.LIST", parts, |snapshot| users_plan(snapshot, query))?;
+        turn.users(page, &query.select)
+    }
+
+    /// The members of a group, in order of creation of the users.
+    ///
+    /// # Errors
+    /// `NOGROUP`, and as [`Pool::list_users`].
+    pub fn list_members(&self, group: &str, select: &Select, page: &PageRequest<'_>) -> Result<Page<UserView>> {
+        let parts = std::iter::once(group.as_bytes()).chain(select_parts(select));
+        let turn = Turn::begin(self, page, "GROUP.MEMBERS", parts, |snapshot| {
+            Ok(Plan::Members(snapshot.group_record(group)?.ok_or_else(no_group)?.id))
+        })?;
+        turn.users(page, select)
+    }
+
+    /// Groups whose names begin with `prefix`, of this kind, in order of names.
+    ///
+    /// # Errors
+    /// As [`Pool::list_users`].
+    pub fn list_groups(
+        &self,
+        prefix: Option<&str>,
+        kind: Option<&str>,
+        page: &PageRequest<'_>,
+    ) -> Result<Page<GroupView>> {
+        let parts = optional(prefix).into_iter().chain(optional(kind));
+        let turn = Turn::begin(self, page, "GROUP.LIST", parts, |_| Ok(Plan::Groups))?;
+        let flat = Key::new(keyspace::GROUPS).rest(prefix.unwrap_or_default().as_bytes()).flat();
+        let start = match &turn.after {
+            Some(name) => Key::new(keyspace::GROUPS).rest(name).rest(&[0]).flat(),
+            None => flat.clone(),
+        };
+        let max_bytes = page.max_bytes.min(PAGE_MAX_BYTES);
+        let mut groups: Vec<GroupView> = Vec::new();
+        let (mut bytes, mut passed) = (0, 0);
+        let (mut last, mut more) = (Vec::new(), false);
+        turn.snapshot.scan(&flat, &start, |name, value| {
+            if groups.len() >= page.limit || bytes > max_bytes || passed >= GROUPS_PASSED_MAX {
+                more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            last = name.to_vec();
+            let record = GroupRecord::decode(value).map_err(|fault| damaged(&fault))?;
+            if kind.is_some_and(|kind| record.kind.as_deref() != Some(kind)) {
+                passed += 1;
+                return Ok(ControlFlow::Continue(()));
+            }
+            bytes += 200 + name.len() + value.len();
+            groups.push(group_view(&String::from_utf8_lossy(name), record));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        turn.end(groups, more.then_some(last))
+    }
+
+    /// The names of the groups that a user is in, in order of creation of the groups.
+    ///
+    /// # Errors
+    /// `NOUSER`, and as [`Pool::list_users`].
+    pub fn list_groups_of(&self, user: &UserRef, page: &PageRequest<'_>) -> Result<Page<Box<str>>> {
+        let named: [&[u8]; 3] = match user {
+            UserRef::Sub(sub) => [b"sub", &sub.0, b""],
+            UserRef::Alias { attr, value } => [b"alias", attr.as_bytes(), value.as_bytes()],
+            UserRef::Login(text) => [b"login", text.as_bytes(), b""],
+        };
+        let turn = Turn::begin(self, page, "USER.GROUPS", named.into_iter(), |snapshot| {
+            Ok(Plan::GroupsOf(snapshot.require(user)?))
+        })?;
+        let Plan::GroupsOf(ordinal) = *turn.plan else {
+            return Err(Error::invalid("that is no cursor of this listing"));
+        };
+        let next = turn.after.as_deref().and_then(last_number).map_or(0, |id| id.saturating_add(1));
+        let mut ids = Vec::new();
+        let mut more = false;
+        let prefix = Key::new(keyspace::GROUPS_OF).ordinal(ordinal);
+        let start = prefix.clone().number(next).flat();
+        turn.snapshot.scan(&prefix.flat(), &start, |key, _| {
+            if ids.len() >= page.limit {
+                more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            ids.extend(last_number(key));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let mut names = Vec::with_capacity(ids.len());
+        for &id in &ids {
+            names.extend(turn.snapshot.live_group_name(id)?.map(Into::into));
+        }
+        let last = ids.last().filter(|_| more).map(|id| id.to_be_bytes().to_vec());
+        turn.end(names, last)
+    }
+}
+
+/// What a listing of users shows.
+fn users_plan(snapshot: &Snapshot, query: &UserQuery) -> Result<Plan> {
+    let attribute = query.sort.as_deref().map(|name| sortable(snapshot, name)).transpose()?;
+    let these = matching(snapshot, query.filter.as_deref(), &query.args)?;
+    let Some(attribute) = attribute else { return Ok(these.map_or(Plan::Everyone, Plan::These)) };
+    if let Some(few) = these.as_ref().filter(|these| these.len() <= RANKED_MAX) {
+        return Ok(Plan::Ranked(rank(snapshot, attribute, few, query.desc)?));
+    }
+    if query.desc {
+        let all = these.unwrap_or_else(|| snapshot.live());
+        return Ok(Plan::Ranked(rank(snapshot, attribute, &all, true)?));
+    }
+    let absent = snapshot.filter(&format!("not ({} pr)", attribute.name), &[])?;
+    let mut without = snapshot.matching(&absent)?;
+    if let Some(these) = &these {
+        without &= these;
+    }
+    Ok(Plan::Ordered { attr: attribute.id, these, without })
+}
+
+fn matching(snapshot: &Snapshot, filter: Option<&str>, args: &[Bytes]) -> Result<Option<RoaringBitmap>> {
+    let Some(text) = filter else { return Ok(None) };
+    snapshot.matching(&snapshot.filter(text, args)?).map(Some)
+}

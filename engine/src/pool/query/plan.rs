@@ -1,0 +1,181 @@
+//! Which things a listing shows and in which order, decided once, when it begins; and where each of
+//! its pages goes on.
+//!
+//! Invariants:
+//! 1. A position names the last thing shown; the next page begins right behind it, by a seek, so
+//!    that page 10,000 costs what page 1 costs.
+//! 2. A plan refers to one snapshot only: that of its lease.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use roaring::RoaringBitmap;
+use stoa_format::{AttrId, Ordinal};
+
+use super::Batch;
+use crate::error::{Error, Result};
+use crate::pool::draft::cell_value;
+use crate::pool::keyspace::{self, Key, last_number};
+use crate::pool::open::OpenPool;
+use crate::pool::schema::Attribute;
+use crate::pool::snapshot::Snapshot;
+
+/// Users are sorted so many at a time.
+const SORT_CHUNK: usize = 4096;
+
+/// What a listing goes through.
+pub(crate) enum Plan {
+    /// All live users in order of creation.
+    Everyone,
+    /// These users in order of creation.
+    These(RoaringBitmap),
+    /// These users in this order.
+    Ranked(Vec<u32>),
+    /// The users of an index in order of values, and those without a value behind (or, descending,
+    /// before) them.
+    Ordered {
+        /// The searchable attribute.
+        attr: AttrId,
+        /// Only these; all where there is none.
+        these: Option<RoaringBitmap>,
+        /// Those of them that have no value.
+        without: RoaringBitmap,
+    },
+    /// The members of the group of this id, in order of creation.
+    Members(u64),
+    /// Groups in order of names.
+    Groups,
+    /// The groups of this user, in order of creation of the groups.
+    GroupsOf(Ordinal),
+}
+
+/// In front of a position in [`Plan::Ordered`]: a key of the index follows.
+const IN_INDEX: u8 = 0;
+/// In front of a position in [`Plan::Ordered`]: the ordinal of a user without a value follows.
+const WITHOUT: u8 = 1;
+
+impl Plan {
+    /// The next `count` users behind `after`, each with its position.
+    pub(super) fn users(
+        &self,
+        snapshot: &Snapshot,
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<(Ordinal, Vec<u8>)>> {
+        let number = after.and_then(last_number);
+        let next = number.map_or(0, |number| number.saturating_add(1));
+        let placed = |ordinal: Ordinal| (ordinal, ordinal.0.to_be_bytes().to_vec());
+        match self {
+            Self::Everyone => Ok(snapshot.live_ordinals(Ordinal(next)).take(count).map(placed).collect()),
+            Self::These(these) => Ok(from(these, next).take(count).map(placed).collect()),
+            Self::Ranked(ranked) => {
+                let places = (0u64..).zip(ranked).skip(next as usize).take(count);
+                Ok(places.map(|(at, ordinal)| (Ordinal(u64::from(*ordinal)), at.to_be_bytes().to_vec())).collect())
+            }
+            Self::Members(group) => {
+                let prefix = OpenPool::members_prefix(*group);
+                let start = Key::new(keyspace::MEMBERS).number(*group).number(next).flat();
+                let mut members = Vec::new();
+                snapshot.scan(&prefix, &start, |key, _| {
+                    let ordinal = last_number(key).map(Ordinal);
+                    members.extend(ordinal.filter(|ordinal| snapshot.is_live(*ordinal)).map(placed));
+                    Ok(if members.len() >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                })?;
+                Ok(members)
+            }
+            Self::Ordered { attr, these, without } => {
+                let mut users = Vec::new();
+                if after.is_none_or(|after| after.first() == Some(&IN_INDEX)) {
+                    let key = after.map(|after| &after[1..]);
+                    in_index(snapshot, *attr, these.as_ref(), key, count, &mut users)?;
+                }
+                let next = match after {
+                    Some([WITHOUT, ..]) => next,
+                    _ => 0,
+                };
+                let missing = count - users.len();
+                users.extend(from(without, next).take(missing).map(|ordinal| {
+                    let mut position = vec![WITHOUT];
+                    position.extend_from_slice(&ordinal.0.to_be_bytes());
+                    (ordinal, position)
+                }));
+                Ok(users)
+            }
+            Self::Groups | Self::GroupsOf(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Of a set, those from `next` on.
+fn from(set: &RoaringBitmap, next: u64) -> impl Iterator<Item = Ordinal> + '_ {
+    let mut ordinals = set.iter();
+    match u32::try_from(next) {
+        Ok(next) => ordinals.advance_to(next),
+        Err(_) => ordinals.advance_to(u32::MAX),
+    }
+    ordinals.map(|ordinal| Ordinal(u64::from(ordinal))).filter(move |ordinal| ordinal.0 >= next)
+}
+
+/// The users of an index behind `key`.
+fn in_index(
+    snapshot: &Snapshot,
+    attr: AttrId,
+    these: Option<&RoaringBitmap>,
+    key: Option<&[u8]>,
+    count: usize,
+    users: &mut Vec<(Ordinal, Vec<u8>)>,
+) -> Result<()> {
+    let prefix = Key::new(keyspace::ORDER).attr(attr);
+    let start = match key {
+        // Nothing sorts between a key and the same with a zero behind it.
+        Some(key) => prefix.clone().rest(key).rest(&[0]).flat(),
+        None => prefix.clone().flat(),
+    };
+    snapshot.scan(&prefix.flat(), &start, |key, _| {
+        let Some(ordinal) = last_number(key) else { return Ok(ControlFlow::Continue(())) };
+        if these.is_none_or(|these| these.contains(ordinal as u32)) {
+            let mut position = vec![IN_INDEX];
+            position.extend_from_slice(&key[2..]);
+            users.push((Ordinal(ordinal), position));
+        }
+        Ok(if users.len() >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })
+}
+
+/// The attribute that a listing may be sorted by.
+pub(super) fn sortable<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Attribute> {
+    let attribute = snapshot
+        .schema()
+        .by_name(name)
+        .ok_or_else(|| Error::invalid("SORT names an attribute that is not in this pool's schema: see POOL.INFO"))?;
+    if attribute.multi {
+        return Err(Error::invalid(format!("{} holds several values: sort by an attribute of one", attribute.name)));
+    }
+    if !attribute.searchable {
+        let what = format!("{} has no index in order of values: make it searchable with POOL.ALTER", attribute.name);
+        return Err(Error::invalid(what));
+    }
+    Ok(attribute)
+}
+
+/// These users in order of an attribute's values; those without a value last, and first if
+/// descending (RFC 7644, 3.4.2.3).
+pub(super) fn rank(snapshot: &Snapshot, attribute: &Attribute, these: &RoaringBitmap, desc: bool) -> Result<Vec<u32>> {
+    let mut keyed: Vec<(Option<Bytes>, u32)> = Vec::with_capacity(these.len() as usize);
+    let mut ordinals = these.iter().peekable();
+    while ordinals.peek().is_some() {
+        let chunk = ordinals.by_ref().take(SORT_CHUNK).map(|ordinal| Ordinal(u64::from(ordinal))).collect();
+        let batch = Batch::new(snapshot, chunk);
+        for (cell, ordinal) in batch.column(attribute.id)?.into_iter().zip(batch.ordinals()) {
+            let key = cell.map(|cell| cell_value(attribute, &cell)).transpose()?.and_then(|value| {
+                let mut key = Vec::new();
+                attribute.order_key(value.as_cell()?, &mut key);
+                Some(Bytes::from(key))
+            });
+            keyed.push((key, ordinal.0 as u32));
+        }
+    }
+    keyed.sort_unstable_by(|(a, x), (b, y)| (a.is_none(), a, x).cmp(&(b.is_none(), b, y)));
+    let ranked = keyed.into_iter().map(|(_, ordinal)| ordinal);
+    Ok(if desc { ranked.rev().collect() } else { ranked.collect() })
+}

@@ -1,0 +1,175 @@
+//! What frozen memtables come to: of every cell and key the newest, in the order in which a run
+//! file takes them.
+//!
+//! Invariants:
+//! 1. A user that the memtables make has no explicit null: no run says anything about it.
+//! 2. A user that is gone has no cell; that it is gone is said by the bitmap of live users alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use roaring::RoaringBitmap;
+use stoa_format::ops::{CellRef, PUT_CREATES, PUT_DELETES};
+use stoa_format::{AttrId, Keyspace, Ordinal, Seq};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::memtable::{Delta, Memtable};
+use crate::pool::keyspace::{self, split_flat};
+use crate::pool::runs::OwnedCell;
+use crate::pool::snapshot::damaged;
+
+/// The cells of one attribute: ordinals ascend; `None` is an explicit null.
+pub(super) type Cells = Vec<(u32, Option<OwnedCell>)>;
+/// The keys of one keyspace, ascending, without its octet; `None` is a tombstone.
+pub(super) type Keys = Vec<(Bytes, Option<Bytes>)>;
+
+/// What is to be written.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub columns: BTreeMap<AttrId, Cells>,
+    pub keys: BTreeMap<Keyspace, Keys>,
+    pub live: RoaringBitmap,
+}
+
+/// Gathers memtables, newest first, over the users that were live before. Retry tokens from before
+/// `tokens_from_ms` are left out.
+pub(super) fn gather(memtables: &[Arc<Memtable>], live: &RoaringBitmap, tokens_from_ms: u64) -> Result<Gathered> {
+    let mut gathered = Gathered { live: live.clone(), ..Gathered::default() };
+    let mut deltas: Vec<(Ordinal, Delta)> = Vec::new();
+    memtables.iter().for_each(|memtable| deltas.extend(memtable.deltas()));
+    // Stable: of one user the newest delta stays the first.
+    deltas.sort_by_key(|(ordinal, _)| *ordinal);
+    for of_user in deltas.chunk_by(|(a, _), (b, _)| a == b) {
+        gathered.add_user(of_user)?;
+    }
+    for keyspace in keyspace::ALL {
+        let keys = gather_keys(memtables, keyspace, tokens_from_ms);
+        if !keys.is_empty() {
+            gathered.keys.insert(keyspace, keys);
+        }
+    }
+    Ok(gathered)
+}
+
+impl Gathered {
+    fn add_user(&mut self, deltas: &[(Ordinal, Delta)]) -> Result<()> {
+        let Some((ordinal, _)) = deltas.first() else { return Ok(()) };
+        let short = u32::try_from(ordinal.0).map_err(|_| {
+            Error::new(ErrorKind::Limit, "this pool has used up its 4,294,967,296 ordinals: export it into a new pool")
+        })?;
+        let has = |flag| deltas.iter().any(|(_, delta)| delta.flags & flag != 0);
+        let (created, deleted) = (has(PUT_CREATES), has(PUT_DELETES));
+        if deleted {
+            self.live.remove(short);
+            return Ok(());
+        }
+        if created {
+            self.live.insert(short);
+        }
+        for (_, delta) in deltas {
+            let mut cells = delta.cells();
+            while let Some((attr, cell)) = cells.next_cell().map_err(|fault| damaged(&fault))? {
+                if attr == AttrId::LIVE {
+                    continue;
+                }
+                let column = self.columns.entry(attr).or_default();
+                // Deltas come newest first: whoever was here before has the word.
+                if column.last().is_some_and(|(last, _)| *last == short) {
+                    continue;
+                }
+                column.push((short, owned(delta, cell)));
+            }
+        }
+        if created {
+            for column in self.columns.values_mut() {
+                column.pop_if(|(last, cell)| *last == short && cell.is_none());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn owned(delta: &Delta, cell: CellRef<'_>) -> Option<OwnedCell> {
+    match cell {
+        CellRef::Absent => None,
+        CellRef::Int(value) => Some(OwnedCell::Int(value)),
+        CellRef::Bytes(bytes) => Some(OwnedCell::Bytes(delta.cells.slice_ref(bytes))),
+    }
+}
+
+fn gather_keys(memtables: &[Arc<Memtable>], keyspace: Keyspace, tokens_from_ms: u64) -> Keys {
+    let start = keyspace::start_of(keyspace);
+    let mut all: Vec<(Bytes, Option<Bytes>)> = Vec::new();
+    for memtable in memtables {
+        let of_keyspace = memtable.keys_from(&start, Seq(u64::MAX)).take_while(|(flat, _)| flat[0] == keyspace.0);
+        all.extend(of_keyspace.map(|(flat, value)| (flat.slice(1..), value)));
+    }
+    // Stable: of one key the newest memtable's entry stays the first.
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all.dedup_by(|next, kept| next.0 == kept.0);
+    all.retain(|(_, value)| !value.as_deref().is_some_and(|value| is_expired(keyspace, value, tokens_from_ms)));
+    all
+}
+
+/// Whether a retry token's or attempt's record is from before `from_ms`: nobody asks for it again.
+pub(super) fn is_expired(keyspace: Keyspace, value: &[u8], from_ms: u64) -> bool {
+    let time_ms = match keyspace {
+        keyspace::TOKENS => value.get(8..).and_then(<[u8]>::first_chunk).map(|time| u64::from_le_bytes(*time)),
+        keyspace::ATTEMPTS => value.first_chunk().map(|time| u64::from_be_bytes(*time)),
+        _ => None,
+    };
+    time_ms.is_some_and(|time_ms| time_ms < from_ms)
+}
+
+/// How many leading bytes of a keyspace's keys its filters are over; 0 for no filter. It is the
+/// length that its look-ups ask for.
+pub(super) fn filter_prefix(keyspace: Keyspace) -> u16 {
+    match keyspace {
+        keyspace::ALIASES | keyspace::MULTI => 10,
+        keyspace::MEMBERS => 16,
+        keyspace::GROUPS_OF
+        | keyspace::GROUP_NAMES
+        | keyspace::IDENTITIES_OF
+        | keyspace::FACTORS
+        | keyspace::ATTEMPTS => 8,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memtable::flat_key;
+    use stoa_format::ops::encode_cells;
+
+    fn delta(flags: u8, cells: &[(AttrId, CellRef<'_>)]) -> Delta {
+        let mut out = Vec::new();
+        encode_cells(cells.iter().copied(), &mut out);
+        Delta { flags, cells: Bytes::from(out) }
+    }
+
+    #[test]
+    fn the_newest_word_counts_and_the_dead_and_the_new_say_no_more_than_they_must() {
+        let (older, newer) = (Memtable::default(), Memtable::default());
+        let (a, b) = (AttrId(64), AttrId(65));
+        older.put(Ordinal(1), Seq(1), delta(PUT_CREATES, &[(a, CellRef::Int(1)), (b, CellRef::Int(2))]));
+        older.put(Ordinal(2), Seq(1), delta(PUT_CREATES, &[(a, CellRef::Int(1))]));
+        older.put(Ordinal(0), Seq(2), delta(0, &[(a, CellRef::Absent), (b, CellRef::Int(5))]));
+        older.put(Ordinal(0), Seq(3), delta(0, &[(b, CellRef::Int(6))]));
+        newer.put(Ordinal(1), Seq(4), delta(0, &[(a, CellRef::Absent)]));
+        newer.put(Ordinal(2), Seq(5), delta(PUT_DELETES, &[]));
+        let token = |time_ms: u64| Some(Bytes::from([0u64.to_le_bytes(), time_ms.to_le_bytes()].concat()));
+        older.set_key(flat_key(keyspace::TOKENS, b"old"), Seq(1), token(10));
+        older.set_key(flat_key(keyspace::TOKENS, b"new"), Seq(1), token(1000));
+        older.set_key(flat_key(keyspace::GROUPS, b"g"), Seq(1), Some(Bytes::from_static(b"1")));
+        newer.set_key(flat_key(keyspace::GROUPS, b"g"), Seq(6), None);
+        let before: RoaringBitmap = [0].into_iter().collect();
+        let gathered = gather(&[newer.into(), older.into()], &before, 500).unwrap();
+        assert_eq!(gathered.live.iter().collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(gathered.columns[&a], [(0, None)]);
+        assert_eq!(gathered.columns[&b], [(0, Some(OwnedCell::Int(6))), (1, Some(OwnedCell::Int(2)))]);
+        assert_eq!(gathered.keys[&keyspace::GROUPS], [(Bytes::from_static(b"g"), None)]);
+        assert_eq!(gathered.keys[&keyspace::TOKENS].len(), 1);
+    }
+}

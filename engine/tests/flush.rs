@@ -1,0 +1,170 @@
+//! Flushing: reads before and after it, and after a second start, are the same.
+
+use stoa_engine::pool::request::{Input, NewUser, Op, Transaction, UserRef};
+use stoa_engine::pool::snapshot::Snapshot;
+use stoa_engine::pool::view::Select;
+use stoa_engine::{Pool, Store, StoreOptions};
+
+fn options(dir: &tempfile::TempDir) -> StoreOptions {
+    StoreOptions::new(dir.path().join("DATA"))
+}
+
+fn attrs(pairs: &[(&str, &str)]) -> Vec<(Box<str>, Input)> {
+    pairs.iter().map(|(name, value)| ((*name).into(), Input::Raw((*value).to_owned().into()))).collect()
+}
+
+fn one(pool: &Pool, op: Op) {
+    pool.commit(Transaction { ops: vec![op], ..Transaction::default() }).unwrap();
+}
+
+fn create(pool: &Pool, i: usize) {
+    let pairs = [
+        ("username", format!("user{i}")),
+        ("email", format!("user{i}@example.com")),
+        ("given_name", format!("Given {}", i % 7)),
+    ];
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    one(pool, Op::UserCreate(Box::new(NewUser { attrs: attrs(&pairs), ..NewUser::default() })));
+}
+
+fn by(i: usize) -> UserRef {
+    UserRef::Alias { attr: "username".into(), value: format!("user{i}").into() }
+}
+
+fn set(pool: &Pool, i: usize, pairs: &[(&str, &str)]) {
+    one(pool, Op::UserSet { user: by(i), if_version: None, take_alias: false, changes: attrs(pairs) });
+}
+
+/// Everything that a reader can see of the users `0..count` and the group.
+fn picture(snapshot: &Snapshot, count: usize) -> Vec<String> {
+    let mut lines = vec![format!("{} users", snapshot.user_count().unwrap())];
+    for i in 0..count {
+        lines.push(format!("{:?}", snapshot.user(&by(i), &Select::All).unwrap()));
+        let email = UserRef::Alias { attr: "email".into(), value: format!("user{i}@example.com").into() };
+        lines.push(format!("{:?}", snapshot.user(&email, &Select::Nothing).unwrap().map(|user| user.sub)));
+    }
+    lines.push(format!("{:?}", snapshot.group("staff").unwrap()));
+    lines
+}
+
+fn fill(pool: &Pool) {
+    (0..20).for_each(|i| create(pool, i));
+    one(pool, Op::GroupCreate { name: "staff".into(), fields: Default::default() });
+    let users: Vec<UserRef> = (0..10).map(by).collect();
+    one(pool, Op::GroupAdd { name: "staff".into(), users: users.into() });
+}
+
+#[test]
+fn reads_are_the_same_before_and_after_a_flush_and_a_second_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let wanted = {
+        let store = Store::open(options(&dir)).unwrap();
+        store.create_pool("acme", None, None).unwrap();
+        let pool = store.pool("acme").unwrap();
+        fill(&pool);
+        let before = picture(&pool.snapshot(), 25);
+        let pinned = pool.snapshot();
+        pool.flush().unwrap();
+        assert_eq!(picture(&pool.snapshot(), 25), before);
+
+        set(&pool, 3, &[("given_name", "Other")]);
+        set(&pool, 4, &[("username", "user24")]);
+        one(&pool, Op::UserDelete { user: by(5), if_version: None });
+        create(&pool, 21);
+        let after = picture(&pool.snapshot(), 25);
+        assert_ne!(after, before);
+        assert_eq!(picture(&pinned, 25), before, "a pinned snapshot shows its own Seq");
+        pool.flush().unwrap();
+        assert_eq!(picture(&pinned, 25), before, "after another flush too");
+        assert_eq!(picture(&pool.snapshot(), 25), after);
+
+        create(&pool, 22);
+        set(&pool, 3, &[("given_name", "Third")]);
+        let wanted = picture(&pool.snapshot(), 25);
+        drop(pinned);
+        store.close().unwrap();
+        wanted
+    };
+    let store = Store::open(options(&dir)).unwrap();
+    let pool = store.pool("acme").unwrap();
+    assert_eq!(picture(&pool.snapshot(), 25), wanted);
+    create(&pool, 23);
+    pool.flush().unwrap();
+    let wanted = picture(&pool.snapshot(), 25);
+    store.close().unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    assert_eq!(picture(&store.pool("acme").unwrap().snapshot(), 25), wanted);
+}
+
+#[test]
+fn a_full_memtable_is_flushed_by_itself_and_writers_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(&dir);
+    options.limits.memtable_bytes = 64 << 10;
+    let store = Store::open(options.clone()).unwrap();
+    store.create_pool("acme", None, None).unwrap();
+    let pool = store.pool("acme").unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let pool = pool.clone();
+            scope.spawn(move || {
+                for i in 0..150 {
+                    let i = writer * 1000 + i;
+                    loop {
+                        let pairs = [("username", format!("user{i}")), ("email", format!("user{i}@example.com"))];
+                        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(n, v)| (*n, v.as_str())).collect();
+                        let new = NewUser { attrs: attrs(&pairs), ..NewUser::default() };
+                        let ops = vec![Op::UserCreate(Box::new(new))];
+                        match pool.commit(Transaction { ops, ..Transaction::default() }) {
+                            Ok(_) => break,
+                            Err(error) if error.kind() == stoa_engine::ErrorKind::Busy => std::thread::yield_now(),
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                }
+            });
+        }
+    });
+    drop(pool);
+    store.close().unwrap();
+    let flushed = std::fs::read_dir(dir.path().join("DATA/pools")).unwrap().count();
+    assert_eq!(flushed, 1);
+    let store = Store::open(options).unwrap();
+    let pool = store.pool("acme").unwrap();
+    let snapshot = pool.snapshot();
+    assert_eq!(snapshot.user_count().unwrap(), 600);
+    for writer in 0..4 {
+        for i in 0..150 {
+            let user = snapshot.user(&by(writer * 1000 + i), &Select::Nothing).unwrap();
+            assert!(user.is_some());
+        }
+    }
+}
+
+#[test]
+fn an_old_manifest_put_back_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    let id = store.create_pool("acme", None, None).unwrap().id;
+    let pool = store.pool("acme").unwrap();
+    create(&pool, 1);
+    pool.flush().unwrap();
+    let manifest = dir.path().join(format!("DATA/pools/{id}/MANIFEST"));
+    let old = std::fs::read(&manifest).unwrap();
+    create(&pool, 2);
+    pool.flush().unwrap();
+    drop(pool);
+    store.close().unwrap();
+    let newest = std::fs::read(&manifest).unwrap();
+    std::fs::write(&manifest, &old).unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    let message = store.pool("acme").map(drop).unwrap_err().message().to_owned();
+    assert!(message.contains("an old copy was put back"), "{message}");
+    store.close().unwrap();
+    // One of the two copies inside suffices.
+    let mut half = newest.clone();
+    half[100] ^= 1;
+    std::fs::write(&manifest, &half).unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    assert_eq!(store.pool("acme").unwrap().snapshot().user_count().unwrap(), 2);
+}
