@@ -22,4 +22,4 @@ pub mod wal;
 
 pub use error::{Error, ErrorKind, Result};
 pub use pool::{PageRequest, Pool, UserQuery};
-pub use store::{Limits, PoolCreated, Store, StoreInfo, StoreOptions};
+pub use store::{Job, JobKind, JobState, Limits, PoolCreated, Store, StoreInfo, StoreOptions};

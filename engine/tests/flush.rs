@@ -3,7 +3,7 @@
 use stoa_engine::pool::request::{Input, NewUser, Op, Transaction, UserRef};
 use stoa_engine::pool::snapshot::Snapshot;
 use stoa_engine::pool::view::Select;
-use stoa_engine::{Pool, Store, StoreOptions};
+use stoa_engine::{JobKind, JobState, Pool, Store, StoreOptions};
 
 fn options(dir: &tempfile::TempDir) -> StoreOptions {
     StoreOptions::new(dir.path().join("DATA"))
@@ -167,4 +167,50 @@ fn an_old_manifest_put_back_is_refused() {
     std::fs::write(&manifest, &half).unwrap();
     let store = Store::open(options(&dir)).unwrap();
     assert_eq!(store.pool("acme").unwrap().snapshot().user_count().unwrap(), 2);
+}
+
+#[test]
+fn compaction_and_jobs_change_nothing_that_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    let id = store.create_pool("acme", None, None).unwrap().id;
+    let pool = store.pool("acme").unwrap();
+    fill(&pool);
+    for round in 0..9 {
+        set(&pool, round % 3, &[("given_name", &format!("Round {round}"))]);
+        create(&pool, 30 + round);
+        one(&pool, Op::UserDelete { user: by(10 + round), if_version: None });
+        pool.flush().unwrap();
+    }
+    let pinned = pool.snapshot();
+    let before = picture(&pinned, 45);
+    let job = pool.start_job(JobKind::Compact).unwrap();
+    let ended = wait(&pool, job.id);
+    assert_eq!(ended.state, JobState::Done, "{ended:?}");
+    assert_eq!(picture(&pool.snapshot(), 45), before);
+    assert_eq!(picture(&pinned, 45), before);
+    let report = pool.verify().unwrap();
+    assert_eq!(report.findings, []);
+    assert!(report.pages > 0 && report.entries > 0);
+    drop((pinned, pool));
+    store.close().unwrap();
+    let files = || std::fs::read_dir(dir.path().join(format!("DATA/pools/{id}/flush"))).unwrap().count();
+    assert!(files() <= 1, "{} flush files are left", files());
+    let stray = dir.path().join(format!("DATA/pools/{id}/flush/ffff.run"));
+    std::fs::write(&stray, b"of a crash").unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    let pool = store.pool("acme").unwrap();
+    assert_eq!(picture(&pool.snapshot(), 45), before);
+    assert!(!stray.exists(), "what no manifest names is removed");
+    assert_eq!(pool.verify().unwrap().findings, []);
+}
+
+fn wait(pool: &Pool, id: u64) -> stoa_engine::Job {
+    loop {
+        let job = pool.job(id).unwrap();
+        if job.state != JobState::Running {
+            return job;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
 }

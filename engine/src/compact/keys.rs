@@ -9,7 +9,8 @@ use crate::index::{KeyCursor, MergeCursor, SortedRun};
 use crate::run::{Caching, FinishedRun, RunError, RunWriter};
 
 /// Merges sorted runs, newest first, into one with a filter over `filter_prefix` leading bytes (0: none).
-/// `is_bottom` says that nothing older lies below: deleted keys are dropped then. `None` if nothing is left.
+/// `is_bottom` says that nothing older lies below: deleted keys are dropped then. Keys whose value `is_expired` go
+/// too: what an older run has of them is older still. `None` if nothing is left.
 ///
 /// # Errors
 /// If a run cannot be read or the new one cannot be written, or the driver ends it.
@@ -18,6 +19,7 @@ pub fn merge_keys(
     filter_prefix: u16,
     runs: &[Arc<SortedRun>],
     is_bottom: bool,
+    is_expired: &dyn Fn(&[u8]) -> bool,
     driver: &mut dyn MergeDriver,
 ) -> Result<Option<FinishedRun>, RunError> {
     let mut cursors = Vec::with_capacity(runs.len());
@@ -27,6 +29,11 @@ pub fn merge_keys(
     let mut cursor = MergeCursor::new(cursors, is_bottom)?;
     let (mut writer, mut pace) = (None, Pace::default());
     while let Some(key) = cursor.key() {
+        let value = cursor.value()?;
+        if value.bytes().is_some_and(is_expired) {
+            cursor.advance()?;
+            continue;
+        }
         let writer: &mut RunWriter = match &mut writer {
             Some(writer) => writer,
             none => {
@@ -35,7 +42,7 @@ pub fn merge_keys(
                 none.insert(new)
             }
         };
-        writer.push_key(key, cursor.value()?.bytes())?;
+        writer.push_key(key, value.bytes())?;
         pace.step(driver, writer)?;
         cursor.advance()?;
     }

@@ -139,7 +139,7 @@ proptest! {
             model.retain(|_, value| value.is_some());
         }
         let mut driver = Driver::new(&yard, FilePlace::Index);
-        let merged = merge_keys(Keyspace(1), 2, &opened, is_bottom, &mut driver).unwrap();
+        let merged = merge_keys(Keyspace(1), 2, &opened, is_bottom, &|_| false, &mut driver).unwrap();
         let Some(merged) = merged else {
             prop_assert!(model.is_empty());
             return Ok(());

@@ -94,7 +94,10 @@ impl Pool {
     /// # Errors
     /// `IOERROR`, `NOSPACE`, `DAMAGED`; nothing is lost then.
     pub fn flush(&self) -> Result<()> {
-        self.open.flush().map(drop)
+        if self.open.flush()? {
+            self.open.shared.want_compaction(&self.open);
+        }
+        Ok(())
     }
 
     /// Calls `wake` once `seq` is visible; at once if it is.

@@ -31,6 +31,7 @@ use crate::keys::{DataKey, HedgeKey, SealKey};
 use crate::memtable::{Delta, Memtable, flat_key};
 use crate::password::Caps;
 use crate::store::Shared;
+use crate::store::jobs::Jobs;
 use crate::wal::FramePlace;
 
 /// A frame of this pool in the log.
@@ -110,6 +111,12 @@ pub(crate) struct OpenPool {
     pub frames: Mutex<VecDeque<PoolFrame>>,
     /// Held while files and manifest change.
     pub flushing: Mutex<()>,
+    /// Held by the one compaction at a time.
+    pub compacting: Mutex<()>,
+    /// A compaction waits for its turn.
+    pub compaction_queued: AtomicBool,
+    /// Maintenance that was asked for.
+    pub jobs: Mutex<Jobs>,
     /// The manifest in force.
     pub checkpoint: Mutex<ManifestBody>,
     /// A flush waits for its turn.
@@ -215,6 +222,9 @@ impl OpenPool {
             waiters: Mutex::new(Vec::new()),
             frames: Mutex::new(VecDeque::new()),
             flushing: Mutex::new(()),
+            compacting: Mutex::new(()),
+            compaction_queued: AtomicBool::new(false),
+            jobs: Mutex::new(Jobs::default()),
             flush_queued: AtomicBool::new(false),
             flush_again_ms: AtomicU64::new(0),
             trouble: Mutex::new(None),

@@ -47,7 +47,9 @@ impl Shared {
         self.later(Box::new(move || {
             pool.flush_queued.store(false, Relaxed);
             // A failure is kept in the pool, which says so in its state.
-            let _ = pool.flush();
+            if let Ok(true) = pool.flush() {
+                pool.shared.want_compaction(&pool);
+            }
         }));
     }
 }
@@ -195,9 +197,12 @@ impl OpenPool {
             let keyring = lock(&self.keyring);
             (keyring.newest()?, Arc::clone(&keyring.hedge))
         };
-        let file = FileId(self.next_file_id.fetch_add(1, Relaxed));
-        let identity = RunIdentity { pool: self.id, file, place, folder, key_epoch };
+        let identity = RunIdentity { pool: self.id, file: self.mint_file(), place, folder, key_epoch };
         Ok(RunWriter::create(&self.shared.io, &self.dir, identity, &data_key, &hedge)?)
+    }
+
+    pub(super) fn mint_file(&self) -> FileId {
+        FileId(self.next_file_id.fetch_add(1, Relaxed))
     }
 }
 

@@ -15,7 +15,7 @@ use stoa_format::{AttrId, Keyspace, Ordinal, Seq};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::memtable::{Delta, Memtable};
-use crate::pool::keyspace::{self, split_flat};
+use crate::pool::keyspace;
 use crate::pool::runs::OwnedCell;
 use crate::pool::snapshot::damaged;
 

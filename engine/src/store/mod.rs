@@ -7,14 +7,17 @@
 //! 4. A pool costs nothing until it is used: opening reads its manifest and its frames.
 
 pub(crate) mod catalogue;
+mod compaction;
 mod create;
 mod flush;
 mod gather;
 mod install;
+pub(crate) mod jobs;
 mod options;
 mod slots;
 mod strays;
 mod threads;
+pub mod verify;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +38,7 @@ use crate::pool::open::{OpenPool, lock};
 use crate::run::RunEnv;
 
 use catalogue::{Catalogue, CatalogueChange};
+pub use jobs::{Job, JobKind, JobState};
 pub use options::{Limits, StoreOptions};
 use slots::PoolSlot;
 use threads::Threads;
@@ -269,6 +273,11 @@ impl Shared {
     pub(crate) fn open_pools(&self) -> Vec<Arc<OpenPool>> {
         let slots = self.slots.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         slots.values().filter_map(|slot| slot.opened()).collect()
+    }
+
+    /// Whether the store is being closed: long work ends early.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
     }
 
     /// Writes the catalogue's checkpoint.

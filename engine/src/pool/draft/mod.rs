@@ -11,6 +11,7 @@
 mod creds;
 mod delete;
 mod groups;
+pub(crate) mod index;
 mod schema;
 mod setall;
 mod users;
