@@ -429,5 +429,3 @@ impl Trailer {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod vectors;
