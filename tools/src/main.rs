@@ -6,9 +6,13 @@
 
 mod client;
 mod dump;
+mod inspect;
+mod keys;
 mod load;
+mod passphrase;
 mod sample_command;
 mod store;
+mod verify;
 
 mod export;
 mod import;
@@ -32,6 +36,12 @@ enum Command {
     Import(load::ImportArgs),
     /// Export a pool to another system's format
     Export(dump::ExportArgs),
+    /// Show what a file of a store holds, or all files of a directory
+    Inspect(inspect::InspectArgs),
+    /// Check a store; exit status 1 if anything is wrong
+    Verify(verify::VerifyArgs),
+    /// Make, show, rotate and guard the keys of a store
+    Keys(keys::KeysArgs),
     /// Write a sample directory (LDIF) with made-up people
     Sample(sample_command::SampleArgs),
     /// Print a shell's completion script
@@ -45,6 +55,9 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Import(args) => load::run(args),
         Command::Export(args) => dump::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Keys(args) => keys::run(args),
         Command::Sample(args) => sample_command::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "stoa", &mut std::io::stdout());

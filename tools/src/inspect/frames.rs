@@ -1,0 +1,179 @@
+//! The frames of a segment of the log, found as recovery finds them, but without opening anything.
+//!
+//! Frames stand one after the other, each with the next Lsn, a batch on a fresh block. Where that ends, later
+//! frames of the same segment are *stray*: left of a batch that was torn, or shut off by damage. Which of the two
+//! it is, [`Segment::stray_claim`] and the next segment tell.
+
+use stoa_format::run::TAG_BYTES;
+use stoa_format::wal::{
+    BLOCK_BYTES, CHAIN_LABEL, FRAME_ALIGN, FrameKind, INNER_BYTES, InnerShell, OUTER_BYTES, OuterShell, SegmentHeader,
+};
+use stoa_format::{DecodeError, Lsn, SegmentNumber};
+
+/// A frame that is whole, by its checksum.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    /// Where its outer shell starts in the file.
+    pub offset: usize,
+    /// The part of it that belongs to the store; `None` for a relocated frame without one.
+    pub outer: Option<OuterShell>,
+    /// Where its body is in the file.
+    body: std::ops::Range<usize>,
+}
+
+impl Frame {
+    /// Length of the whole frame in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.body.end - self.offset
+    }
+
+    /// Its position in the log; 0 if it was relocated without.
+    pub(crate) fn lsn(&self) -> Lsn {
+        self.outer.as_ref().map_or(Lsn(0), |outer| outer.lsn)
+    }
+
+    /// Whether it carries transactions.
+    pub(crate) fn is_data(&self) -> bool {
+        self.outer.as_ref().is_none_or(|outer| outer.kind == FrameKind::Data)
+    }
+
+    /// The pool's part, with the sealed bytes; `None` for a seal frame.
+    pub(crate) fn inner<'a>(&self, file: &'a [u8]) -> Option<Result<(InnerShell, &'a [u8]), DecodeError>> {
+        self.is_data().then(|| InnerShell::decode(file.get(self.body.clone()).unwrap_or_default()))
+    }
+}
+
+/// What a segment's file holds.
+pub(crate) struct Segment {
+    /// Its header, or what is wrong with it.
+    pub header: Result<SegmentHeader, DecodeError>,
+    /// The frames, in order, none missing.
+    pub frames: Vec<Frame>,
+    /// The offset after the last of them.
+    pub end: usize,
+    /// Where a frame of this segment begins that is not whole, and what is wrong with it.
+    pub stop: Option<(usize, DecodeError)>,
+    /// Whole frames of this segment behind a gap.
+    pub stray: Vec<Frame>,
+}
+
+impl Segment {
+    /// The Lsn that would come next.
+    pub(crate) fn next_lsn(&self) -> Option<Lsn> {
+        let after = self.frames.last().map(|frame| Lsn(frame.lsn().0 + 1));
+        after.or_else(|| self.header.as_ref().ok().map(|header| header.first_lsn))
+    }
+
+    /// Why the frames end where they do, if that is damage: something claims that the log was durable beyond. The
+    /// offset of the bad place, and what is wrong.
+    pub(crate) fn damage(&self, next: Option<&SegmentHeader>) -> Option<(usize, String)> {
+        let at = self.stop.as_ref().map_or(self.end, |(at, _)| *at);
+        if let Some(next) = next {
+            let whole = next.previous_end == self.end as u64 && self.next_lsn().is_none_or(|lsn| lsn == next.first_lsn);
+            let what = format!("frames are missing that segment {} says were here", next.number);
+            return (!whole).then_some((at, what));
+        }
+        let claim = self.stray_claim().filter(|claim| self.next_lsn().is_none_or(|next| *claim >= next))?;
+        let what = self.stop.as_ref().map_or("no frame", |(_, fault)| fault.reason);
+        Some((at, format!("{what}, and valid frames follow (durable up to lsn {claim})")))
+    }
+
+    /// The highest Lsn that a stray frame says was durable when it was written.
+    pub(crate) fn stray_claim(&self) -> Option<Lsn> {
+        self.stray.iter().filter_map(|frame| frame.outer.as_ref()).map(|outer| outer.durable_lsn).max()
+    }
+}
+
+/// Finds the frames of segment `number` in its file's bytes. `ended_at` is where the next segment says that this
+/// one ended; what lies behind was cut and is never believed.
+pub(crate) fn scan(bytes: &[u8], number: SegmentNumber, ended_at: Option<u64>) -> Segment {
+    let header = SegmentHeader::decode(bytes).and_then(|header| match header.number == number {
+        true => Ok(header),
+        false => Err(DecodeError::new("segment header", 32, "is that of the segment that this file was before")),
+    });
+    let owner = header.as_ref().ok().map(|header| header.incarnation);
+    let own = |at: usize| {
+        let (outer, body) = OuterShell::decode_frame(bytes.get(at..)?).ok()?;
+        let ours = outer.segment == number && owner.is_none_or(|incarnation| incarnation == outer.incarnation);
+        let start = at + OUTER_BYTES;
+        ours.then(|| Frame { offset: at, body: start..start + body.len(), outer: Some(outer) })
+    };
+    let limit = ended_at.map_or(bytes.len(), |end| (end as usize).min(bytes.len()));
+    let mut expected = header.as_ref().ok().map(|header| header.first_lsn);
+    let (mut frames, mut at, mut end) = (Vec::new(), BLOCK_BYTES, BLOCK_BYTES);
+    while let Some(frame) = [at, at.next_multiple_of(BLOCK_BYTES)]
+        .into_iter()
+        .filter_map(own)
+        .find(|frame| frame.body.end <= limit && expected.is_none_or(|lsn| lsn == frame.lsn()))
+    {
+        end = frame.body.end;
+        at = end.next_multiple_of(FRAME_ALIGN);
+        expected = Some(Lsn(frame.lsn().0 + 1));
+        frames.push(frame);
+    }
+    let begun = |at: &usize| {
+        // Magic and segment number: what a recycled file held before has another number.
+        bytes.get(*at..*at + 4) == Some(b"SFRM") && bytes.get(*at + 16..*at + 24) == Some(&number.0.to_le_bytes())
+    };
+    let stop = [at, at.next_multiple_of(BLOCK_BYTES)].into_iter().find(begun);
+    let stop = stop.filter(|&at| at < limit).and_then(|at| Some((at, OuterShell::decode_frame(&bytes[at..]).err()?)));
+    let mut stray = Vec::new();
+    let mut from = at.next_multiple_of(BLOCK_BYTES);
+    while from < bytes.len() {
+        let mut next = from + BLOCK_BYTES;
+        let mut place = from;
+        // The frames of one batch follow each other; a batch starts on a block.
+        while let Some(frame) = own(place) {
+            place = frame.body.end.next_multiple_of(FRAME_ALIGN);
+            next = place.next_multiple_of(BLOCK_BYTES);
+            stray.push(frame);
+        }
+        from = next;
+    }
+    Segment { header, frames, end, stop, stray }
+}
+
+/// Finds relocated frames, one behind the other, with or without their outer shell. Answers them, and what ends
+/// them too early.
+pub(crate) fn scan_relocated(bytes: &[u8], from: usize) -> (Vec<Frame>, Option<(usize, DecodeError)>) {
+    let (mut frames, mut at) = (Vec::new(), from);
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        if rest.iter().take(FRAME_ALIGN).all(|&byte| byte == 0) && rest.len() < FRAME_ALIGN {
+            break;
+        }
+        let found = match OuterShell::decode_frame(rest) {
+            Ok((outer, body)) => {
+                let start = at + OUTER_BYTES;
+                Ok(Frame { offset: at, body: start..start + body.len(), outer: Some(outer) })
+            }
+            Err(fault) => {
+                inner_alone(rest).map(|len| Frame { offset: at, body: at..at + len, outer: None }).ok_or(fault)
+            }
+        };
+        match found {
+            Ok(frame) => {
+                let aligned = frame.body.end.next_multiple_of(FRAME_ALIGN);
+                let padded = bytes.get(frame.body.end..aligned).is_some_and(|gap| gap.iter().all(|&byte| byte == 0));
+                at = if padded && frame.outer.is_some() { aligned } else { frame.body.end };
+                frames.push(frame);
+            }
+            Err(fault) => return (frames, Some((at, fault))),
+        }
+    }
+    (frames, None)
+}
+
+/// The length of the inner shell and sealed bytes at the start of `bytes`, if that is what stands there.
+fn inner_alone(bytes: &[u8]) -> Option<usize> {
+    let sealed_len = u32::from_le_bytes(*bytes.get(40..44)?.first_chunk()?) as usize;
+    let len = INNER_BYTES.checked_add(sealed_len).filter(|_| sealed_len >= TAG_BYTES)?;
+    InnerShell::decode(bytes.get(..len)?).ok().map(|_| len)
+}
+
+/// The chain digest after a frame: BLAKE3(label ‖ pool ‖ chain before ‖ bytes 0 to 47 of the shell ‖ sealed bytes).
+pub(crate) fn next_chain(before: &[u8; 32], inner: &InnerShell, sealed: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(CHAIN_LABEL).update(&inner.pool.0).update(before).update(&inner.head()).update(sealed);
+    *hasher.finalize().as_bytes()
+}

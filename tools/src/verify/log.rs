@@ -1,0 +1,245 @@
+//! The store's log: segments in their order, frames in theirs, torn tails told from damage, the chain of each pool.
+//!
+//! The rule is that of recovery: a bad place is damage if anything valid claims that the log was durable beyond
+//! it, otherwise a torn tail, which nobody was ever told of.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use stoa_format::ops::FrameReader;
+use stoa_format::wal::{BLOCK_BYTES, InnerShell, SegmentHeader};
+use stoa_format::{PoolId, SegmentNumber, StoreId};
+
+use super::Verification;
+use super::report::Finding;
+use crate::inspect::frames::{Frame, Segment, next_chain, scan, scan_relocated};
+use crate::inspect::opener::Unopened;
+
+const LOG_DAMAGED: &str = "The store does not open so: restore it from a backup or a replica";
+/// How often a log is looked at anew that a server writes to meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// Where each pool's chain stands while frames are walked in order.
+type Chains = HashMap<PoolId, (u64, [u8; 32])>;
+
+/// What one look at the log gave.
+#[derive(Default)]
+struct Look {
+    findings: Vec<Finding>,
+    frames: HashMap<PoolId, u64>,
+    unopened: Vec<(PoolId, String)>,
+    last_lsn: u64,
+}
+
+impl Verification<'_> {
+    /// The whole log.
+    pub(super) fn log(&mut self, store: Option<StoreId>) {
+        let mut look = self.look_at_log(store);
+        let mut attempts = 1;
+        while self.running && !look.findings.is_empty() && attempts < ATTEMPTS {
+            self.settle();
+            look = self.look_at_log(store);
+            attempts += 1;
+        }
+        for (pool, count) in look.frames {
+            if pool != PoolId::NIL && self.wants(pool) && self.is_known(pool) {
+                self.report.counts(pool).frames += count;
+            }
+        }
+        for (pool, why) in look.unopened {
+            if self.wants(pool) && self.is_known(pool) {
+                self.report.leave_out(Some(pool), "its frames in the log", why);
+            }
+        }
+        for finding in look.findings {
+            if finding.pool.is_none_or(|pool| pool == PoolId::NIL || self.wants(pool)) {
+                self.report.find(finding);
+            }
+        }
+    }
+
+    /// Frames of dropped pools stay in the log for a while.
+    fn is_known(&self, pool: PoolId) -> bool {
+        self.opener.map_or_else(
+            || self.site.pool_dir(pool).is_dir(),
+            |opener| opener.catalogue.pools.contains_key(&pool) || opener.catalogue.checkpoint.is_none(),
+        )
+    }
+
+    fn look_at_log(&self, store: Option<StoreId>) -> Look {
+        let mut look = Look::default();
+        let segments = self.site.segments();
+        let mut chains = Chains::new();
+        let mut before: Option<(SegmentNumber, Segment)> = None;
+        for (i, (number, path)) in segments.iter().enumerate() {
+            let name = self.site.name(path);
+            let next = segments.get(i + 1).and_then(|(_, path)| self.header_of(path));
+            let bytes = match self.site.read(path) {
+                Ok(bytes) => bytes,
+                // Recycled or removed meanwhile: nobody needs its frames.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    look.find(None, &name, 0, error.to_string());
+                    continue;
+                }
+            };
+            let next = next.filter(|next| next.previous == *number);
+            let segment = scan(&bytes, *number, next.as_ref().map(|next| next.previous_end));
+            let last = i + 1 == segments.len();
+            look.check_header(&name, &segment, before.as_ref(), store, last);
+            for frame in &segment.frames {
+                self.check_frame(&mut look, &mut chains, &name, &bytes, frame);
+            }
+            if let Some((at, what)) = segment.damage(next.as_ref()).filter(|_| segment.header.is_ok()) {
+                look.find(None, &name, at as u64, what);
+            }
+            look.last_lsn = segment.next_lsn().map_or(look.last_lsn, |next| next.0.saturating_sub(1));
+            before = Some((*number, segment));
+        }
+        let checkpoint = self.opener.and_then(|opener| opener.catalogue.checkpoint.as_ref());
+        if let Some(claim) = checkpoint.map(|body| body.durable_lsn).filter(|claim| *claim > look.last_lsn) {
+            let what =
+                format!("the log ends at lsn {}, but the catalogue says it was durable up to {claim}", look.last_lsn);
+            let name = segments.last().map_or_else(|| "wal".to_owned(), |(_, path)| self.site.name(path));
+            let end = before.map_or(0, |(_, segment)| segment.end as u64);
+            look.find(None, &name, end, what);
+        }
+        look
+    }
+
+    fn header_of(&self, path: &Path) -> Option<SegmentHeader> {
+        SegmentHeader::decode(&self.site.start_of(path, BLOCK_BYTES).ok()?).ok()
+    }
+
+    /// One frame: its shell, its link, and with keys what is sealed in it.
+    fn check_frame(&self, look: &mut Look, chains: &mut Chains, name: &str, bytes: &[u8], frame: &Frame) {
+        let at = frame.offset as u64;
+        let (inner, sealed) = match frame.inner(bytes) {
+            None => return,
+            Some(Ok(parts)) => parts,
+            Some(Err(fault)) => {
+                return look.find(
+                    None,
+                    name,
+                    at + fault.offset as u64,
+                    format!("{}: {}", fault.structure, fault.reason),
+                );
+            }
+        };
+        let pool = (inner.pool != PoolId::NIL).then_some(inner.pool);
+        *look.frames.entry(inner.pool).or_default() += 1;
+        let link = check_link(chains, &inner, sealed);
+        if let Err(what) = link {
+            look.find(pool, name, at, what);
+        }
+        let Some(opener) = self.opener else { return };
+        match opener.open_frame(&inner, sealed) {
+            Ok(plain) => {
+                if let Err(fault) = check_operations(&plain) {
+                    look.find(pool, name, at, format!("{}: {}", fault.structure, fault.reason));
+                }
+            }
+            Err(Unopened::Damaged(what)) if link.is_ok() => look.find(pool, name, at, what),
+            Err(Unopened::Damaged(_)) => {}
+            Err(Unopened::NoManifest(why)) => look.unopened.push((inner.pool, format!("no manifest: {why}"))),
+            Err(Unopened::Gone(why)) => {
+                let needed = opener.pool(inner.pool).is_ok_and(|keys| inner.last_seq() > keys.body.flushed_seq);
+                if needed {
+                    look.find(pool, name, at, format!("cannot be opened, and no flush has made it needless: {why}"));
+                }
+            }
+        }
+    }
+
+    /// Relocated frames of a pool: those in one file follow each other.
+    pub(super) fn relocated(&mut self, pool: PoolId) {
+        for path in self.site.frame_files(pool) {
+            let name = self.site.name(&path);
+            let Ok(bytes) = self.site.read(&path) else { continue };
+            let (frames, fault) = scan_relocated(&bytes, 0);
+            let (mut look, mut chains) = (Look::default(), Chains::new());
+            for frame in &frames {
+                self.check_frame(&mut look, &mut chains, &name, &bytes, frame);
+            }
+            if let Some((at, fault)) = fault {
+                look.find(
+                    Some(pool),
+                    &name,
+                    (at + fault.offset) as u64,
+                    format!("{}: {}", fault.structure, fault.reason),
+                );
+            }
+            // A file that went meanwhile, or is being appended to, is no finding on a running store.
+            let changed = self.running && self.site.read(&path).map_or(true, |again| again != bytes);
+            self.report.counts(pool).frames += frames.len() as u64;
+            if !changed {
+                look.findings.into_iter().for_each(|finding| self.report.find(finding));
+            }
+        }
+    }
+}
+
+impl Look {
+    fn find(&mut self, pool: Option<PoolId>, file: &str, offset: u64, what: impl Into<String>) {
+        let (file, what) = (file.to_owned(), what.into());
+        let finding =
+            Finding { pool, file, offset: Some(offset), page: None, attribute: None, what, remedy: LOG_DAMAGED };
+        self.findings.push(finding);
+    }
+
+    fn check_header(
+        &mut self,
+        name: &str,
+        segment: &Segment,
+        before: Option<&(SegmentNumber, Segment)>,
+        store: Option<StoreId>,
+        last: bool,
+    ) {
+        let header = match &segment.header {
+            Ok(header) => header,
+            // A crash while a segment was being made: its header was not durable, so it holds no frame.
+            Err(_) if last && segment.frames.is_empty() && segment.stray.is_empty() => return,
+            Err(fault) => {
+                return self.find(None, name, fault.offset as u64, format!("{}: {}", fault.structure, fault.reason));
+            }
+        };
+        if store.is_some_and(|store| store != header.store) {
+            self.find(None, name, 16, "the segment belongs to another store");
+        }
+        let Some((number, previous)) = before else { return };
+        let follows = header.previous == *number && previous.next_lsn().is_none_or(|lsn| lsn == header.first_lsn);
+        // Where the former one ended wrongly, that has been told of there.
+        if !follows && previous.damage(Some(header)).is_none() {
+            self.find(None, name, 56, "a segment before this one is missing");
+        }
+    }
+}
+
+/// A frame's place and link behind the one of its pool before it.
+fn check_link(chains: &mut Chains, inner: &InnerShell, sealed: &[u8]) -> Result<(), &'static str> {
+    let before = chains.insert(inner.pool, (inner.last_seq().0, inner.chain));
+    let Some((last_seq, chain)) = before else { return Ok(()) };
+    let first = inner.first_seq.0;
+    let epoch_starts = first.is_multiple_of(1 << 32) && first > last_seq;
+    if first != last_seq + 1 && !epoch_starts {
+        return Err("a frame of this pool is missing before this one");
+    }
+    if next_chain(&chain, inner, sealed) != inner.chain {
+        return Err("the chain is broken");
+    }
+    Ok(())
+}
+
+fn check_operations(plain: &[u8]) -> Result<(), stoa_format::DecodeError> {
+    let mut frame = FrameReader::decode(plain)?;
+    while let Some(mut transaction) = frame.next_transaction()? {
+        while let Some(operation) = transaction.next_op()? {
+            if let stoa_format::ops::Operation::Put { cells, .. } = operation {
+                let mut cells = stoa_format::ops::Cells::decode(cells)?;
+                while cells.next_cell()?.is_some() {}
+            }
+        }
+    }
+    Ok(())
+}
