@@ -17,6 +17,8 @@ mod run_file;
 pub(crate) mod site;
 mod store_files;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::io::{self, Write};

@@ -39,8 +39,6 @@ pub(crate) struct PoolKeys {
     pub body: ManifestBody,
     /// The data keys that could be unwrapped.
     pub data_keys: BTreeMap<KeyEpoch, DataKey>,
-    /// The newest key epoch.
-    pub newest: KeyEpoch,
     /// Epochs whose data key could not be unwrapped, and why.
     pub refused: Vec<(KeyEpoch, String)>,
 }
@@ -277,7 +275,7 @@ impl<'s> Opener<'s> {
         let ad = ManifestHeader::associated_data(copy.clear);
         data_key.manifest_key(pool).open(&ad, copy.sealed, &mut plain).map_err(|_| "tag does not match")?;
         let body = ManifestBody::decode(&plain).map_err(|fault| fault.to_string())?;
-        Ok(PoolKeys { number: copy.header.number, digest: None, body, data_keys, newest, refused })
+        Ok(PoolKeys { number: copy.header.number, digest: None, body, data_keys, refused })
     }
 
     /// The chain before a frame, if it is known: from the frame before it, the manifest or the catalogue.

@@ -4,16 +4,47 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use stoa_engine::{Store, StoreOptions};
+use stoa_engine::{Pool, Store, StoreOptions};
 
 use super::Verification;
 use super::overlay::Overlay;
+use super::report::Finding;
 use crate::passphrase::Secret;
 
 const WHAT: &str = "indexes against columns, members against groups, digest sums";
+/// How often a running store is opened anew because its files were replaced meanwhile.
+const ATTEMPTS: usize = 3;
 
 /// Checks the content of every pool that is wanted.
 pub(super) fn check(verification: &mut Verification<'_>, key_file: &Path, passphrase: Option<Secret>) {
+    let mut attempt = 1;
+    loop {
+        let look = look(verification, key_file, passphrase.clone());
+        if look.findings.is_empty() || !verification.running || attempt == ATTEMPTS {
+            look.findings.into_iter().for_each(|finding| verification.report.find(finding));
+            for (pool, why) in look.unchecked {
+                verification.report.leave_out(pool, WHAT, why);
+            }
+            for (pool, entries) in look.entries {
+                verification.report.counts(pool).entries = entries;
+            }
+            return;
+        }
+        verification.settle();
+        attempt += 1;
+    }
+}
+
+/// What one look at the content gave.
+#[derive(Default)]
+struct Look {
+    findings: Vec<Finding>,
+    unchecked: Vec<(Option<stoa_format::PoolId>, String)>,
+    entries: Vec<(stoa_format::PoolId, u64)>,
+}
+
+fn look(verification: &Verification<'_>, key_file: &Path, passphrase: Option<Secret>) -> Look {
+    let mut look = Look::default();
     let mut options = StoreOptions::new(&verification.site.root);
     options.key_file = key_file.to_owned();
     options.passphrase = passphrase;
@@ -23,19 +54,41 @@ pub(super) fn check(verification: &mut Verification<'_>, key_file: &Path, passph
     let store = match Store::open(options) {
         Ok(store) => store,
         Err(error) => {
-            let why = format!("the store does not open: {error}");
-            return verification.report.leave_out(None, WHAT, why);
+            look.unchecked.push((None, format!("the store does not open: {error}")));
+            return look;
         }
     };
     for name in store.pool_names() {
         match store.pool(&name) {
-            Ok(pool) if verification.wants(pool.id()) => check_pool(verification, &pool),
+            Ok(pool) if verification.wants(pool.id()) => look.pool(verification, &pool),
             Ok(_) => {}
-            Err(error) => verification.report.leave_out(None, WHAT, error.to_string()),
+            Err(error) => look.unchecked.push((None, error.to_string())),
         }
     }
+    look
 }
 
-fn check_pool(verification: &mut Verification<'_>, pool: &stoa_engine::Pool) {
-    verification.report.leave_out(Some(pool.id()), WHAT, "the engine does not check them yet");
+impl Look {
+    fn pool(&mut self, verification: &Verification<'_>, pool: &Pool) {
+        let id = pool.id();
+        let report = match pool.verify() {
+            Ok(report) => report,
+            Err(error) => return self.unchecked.push((Some(id), error.to_string())),
+        };
+        self.entries.push((id, report.entries));
+        for found in report.findings {
+            let file = match found.file.starts_with("pools/") || found.file.starts_with("wal/") {
+                true => found.file,
+                false => format!("pools/{id}/{}", found.file),
+            };
+            // Files were checked before, with or without the store.
+            let same = |other: &Finding| other.file == file && other.offset == found.offset && found.offset.is_some();
+            if verification.report.findings.iter().any(same) {
+                continue;
+            }
+            let stoa_engine::store::verify::Finding { offset, page, attribute, what, remedy, .. } = found;
+            self.findings.push(Finding { pool: Some(id), file, offset, page, attribute, what, remedy });
+        }
+        self.unchecked.extend(report.unchecked.into_iter().map(|why| (Some(id), why)));
+    }
 }

@@ -46,8 +46,8 @@ pub(crate) struct PoolCounts {
     pub pages: u64,
     /// Frames, in the log and relocated.
     pub frames: u64,
-    /// Users whose indexes were compared with their columns.
-    pub users: u64,
+    /// Index entries that were compared with their columns.
+    pub entries: u64,
 }
 
 /// The whole report.
@@ -87,11 +87,12 @@ impl Report {
         for (pool, counts) in &self.pools {
             let found = self.findings.iter().filter(|finding| finding.pool == Some(*pool)).count();
             let verdict = if found == 0 { "sound".to_owned() } else { format!("{found} findings") };
-            let users = if counts.users > 0 { format!(", {} users", counts.users) } else { String::new() };
+            let entries =
+                if counts.entries > 0 { format!(", {} index entries", counts.entries) } else { String::new() };
             let PoolCounts { files, bytes, pages, frames, .. } = counts;
             writeln!(
                 out,
-                "pool {pool}: {verdict}; {files} files ({bytes} bytes), {pages} pages, {frames} frames{users}"
+                "pool {pool}: {verdict}; {files} files ({bytes} bytes), {pages} pages, {frames} frames{entries}"
             )?;
         }
         for finding in &self.findings {
@@ -122,10 +123,10 @@ impl Report {
         let text = |pool: &Option<PoolId>| pool.map_or(Value::Null, |pool| json!(pool.to_string()));
         for (pool, counts) in &self.pools {
             let found = self.findings.iter().filter(|finding| finding.pool == Some(*pool)).count();
-            let PoolCounts { files, bytes, pages, frames, users } = counts;
+            let PoolCounts { files, bytes, pages, frames, entries } = counts;
             let line = json!({
                 "type": "pool", "pool": pool.to_string(), "findings": found, "files": files, "bytes": bytes,
-                "pages": pages, "frames": frames, "users": users
+                "pages": pages, "frames": frames, "entries": entries
             });
             writeln!(out, "{line}")?;
         }
