@@ -15,6 +15,7 @@ use stoa_engine::password::{Caps, convert};
 
 use super::{
     Options, Plan, Source,
+    announce::Announcer,
     attrs::{AttrTable, Kind, standard},
     hashes,
     input::Input,
@@ -38,6 +39,7 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
             elements: Elements::new(input.bytes(), KEYS),
             placer: Placer::new(attributes, &options.mapping),
             passwords: Arc::clone(&passwords),
+            announcer: Announcer::default(),
             caps: options.caps,
         }));
     }
@@ -96,6 +98,7 @@ struct Part<'a> {
     elements: Elements<'a>,
     placer: Placer,
     passwords: Arc<Passwords<'a>>,
+    announcer: Announcer,
     caps: Caps,
 }
 
@@ -233,7 +236,8 @@ impl<'a> Source<'a> for Part<'a> {
                 Element::Bad { line, reason } => out.push(Item::Refused { line, reason: reason.into() }),
                 Element::Record { line, text } => {
                     let item = self.record(line, text, &mut notes);
-                    out.push(item.unwrap_or_else(|reason| Item::Refused { line, reason: reason.into() }));
+                    let item = item.unwrap_or_else(|reason| Item::Refused { line, reason: reason.into() });
+                    self.announcer.push(item, out);
                     out.extend(notes.drain(..).map(|note| Item::Changed { line, note }));
                 }
             }

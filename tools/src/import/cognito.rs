@@ -13,6 +13,7 @@ use stoa_engine::password::Caps;
 
 use super::{
     Options, Plan, Source,
+    announce::Announcer,
     attrs::{AttrSpec, AttrTable, Kind, standard},
     forms, hashes,
     input::Input,
@@ -44,6 +45,7 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
                 first: i == 0,
                 attributes: Arc::clone(attributes),
                 mapping: Arc::clone(&options.mapping),
+                announcer: Announcer::default(),
                 caps: options.caps,
             }));
         }
@@ -149,6 +151,7 @@ struct Part<'a> {
     first: bool,
     attributes: Arc<AttrTable>,
     mapping: Arc<Mapping>,
+    announcer: Announcer,
     caps: Caps,
 }
 
@@ -317,11 +320,12 @@ impl<'a> Source<'a> for Part<'a> {
             if row.trim_ascii().is_empty() {
                 continue;
             }
-            out.push(match self.row(&header, line, row, &mut notes) {
+            let item = match self.row(&header, line, row, &mut notes) {
                 Ok(Row::User(user)) => Item::User(user),
                 Ok(Row::Group(group)) => Item::Group(group),
                 Err(reason) => Item::Refused { line, reason: reason.into() },
-            });
+            };
+            self.announcer.push(item, out);
             out.extend(notes.drain(..).map(|note| Item::Changed { line, note }));
         }
         true

@@ -12,6 +12,7 @@
 //! 4. Memory is bounded by one batch a part, besides 16 bytes for each LDIF entry and the hashes of an Auth0 password file.
 //! 5. The same input gives the same items, however it is split.
 
+mod announce;
 pub(crate) mod attrs;
 pub(crate) mod auth0;
 pub(crate) mod cognito;

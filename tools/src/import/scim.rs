@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Options, Plan, Source,
+    announce::Announcer,
     attrs::{AttrTable, Kind, standard},
     forms,
     input::Input,
@@ -45,6 +46,7 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
             elements: Elements::new(input.bytes(), &["Resources"]),
             placer: Placer::new(attributes, &options.mapping),
             later: Arc::clone(&later),
+            announcer: Announcer::default(),
         }));
     }
     Plan {
@@ -69,6 +71,7 @@ struct Part<'a> {
     elements: Elements<'a>,
     placer: Placer,
     later: Arc<Later<'a>>,
+    announcer: Announcer,
 }
 
 impl<'a> Part<'a> {
@@ -268,7 +271,8 @@ impl<'a> Source<'a> for Part<'a> {
                 Element::Bad { line, reason } => out.push(Item::Refused { line, reason: reason.into() }),
                 Element::Record { line, text } => {
                     match self.record(line, text, &mut notes) {
-                        Ok(item) => out.extend(item),
+                        Ok(None) => {}
+                        Ok(Some(item)) => self.announcer.push(item, out),
                         Err(reason) => out.push(Item::Refused { line, reason: reason.into() }),
                     }
                     out.extend(notes.drain(..).map(|note| Item::Changed { line, note }));

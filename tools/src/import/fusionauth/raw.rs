@@ -81,9 +81,6 @@ impl Users {
         if let Some(hash) = password.and_then(|mut password| password.take_string("value")) {
             user.password = hashes::checked(hash, &self.caps);
         }
-        for role in object.take("roles").into_iter().flat_map(Raw::elements) {
-            user.groups.extend(role.object().and_then(|mut role| role.take_string("value")));
-        }
         if let Some(address) = object.take("primaryAddress") {
             let origin = Origin::standard("primaryAddress", standard::ADDRESS);
             placer.put(&mut user, origin, ImportValue::Str(address.text()), notes);

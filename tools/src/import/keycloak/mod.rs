@@ -12,10 +12,11 @@ mod user;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Options, Plan, Source,
+    announce::Announcer,
     attrs::AttrTable,
     input::Input,
     json::{Element, Elements, members},
@@ -38,7 +39,7 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
             sections: sections(input.bytes()).into_iter(),
             current: None,
             users: Users::new(attributes, options),
-            announced: HashSet::new(),
+            announcer: Announcer::default(),
             bytes_done: 0,
         }));
     }
@@ -99,8 +100,7 @@ struct Part<'a> {
     sections: std::vec::IntoIter<Section<'a>>,
     current: Option<Elements<'a>>,
     users: Users,
-    /// Groups that were yielded, full or bare.
-    announced: HashSet<String>,
+    announcer: Announcer,
     bytes_done: u64,
 }
 
@@ -125,21 +125,15 @@ impl<'a> Part<'a> {
     }
 
     fn define(&mut self, group: ImportGroup<'a>, out: &mut Vec<Item<'a>>) {
-        if self.announced.insert(group.name.to_string()) {
+        if self.announcer.note(&group.name) {
             out.push(Item::Group(group));
         }
     }
+}
 
-    /// Announces the groups that a user is in and that no one defined.
-    fn announce(&mut self, line: u64, names: &[super::record::Text<'a>], out: &mut Vec<Item<'a>>) {
-        for name in names {
-            if self.announced.contains(&**name) {
-                continue;
-            }
-            let kind = name.starts_with(ROLE_PREFIX).then_some(ROLE_KIND.into());
-            self.define(ImportGroup { line, name: name.clone(), kind, ..ImportGroup::default() }, out);
-        }
-    }
+/// Groups that stand for roles are known by their names.
+fn kind_of<'a>(name: &str) -> Option<super::record::Text<'a>> {
+    name.starts_with(ROLE_PREFIX).then_some(ROLE_KIND.into())
 }
 
 impl<'a> Source<'a> for Part<'a> {
@@ -167,8 +161,7 @@ impl<'a> Source<'a> for Part<'a> {
                         Err(reason) => Item::Refused { line, reason: reason.into() },
                     };
                     if let Item::User(user) = &item {
-                        let groups = user.groups.clone();
-                        self.announce(line, &groups, out);
+                        self.announcer.announce(user, kind_of, out);
                     }
                     out.push(item);
                     out.extend(notes.drain(..).map(|note| Item::Changed { line, note }));

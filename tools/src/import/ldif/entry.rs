@@ -193,11 +193,21 @@ pub(crate) fn fault(lines: &[Line<'_>]) -> Option<&'static str> {
 
 /// The username of a person: the first `uid`, else the value that names the entry. The second part says which.
 pub(crate) fn username<'a>(lines: &[Line<'a>]) -> Option<(Cow<'a, str>, bool)> {
-    let uid = lines.iter().find(|line| line.field == Field::Uid && !has_options(line) && !line.value.is_empty());
+    let uid =
+        lines.iter().find(|line| line.field == Field::Uid && !has_options(line) && !line.value.trim_ascii().is_empty());
     if let Some(line) = uid {
-        return text(line.value.clone()).map(|uid| (uid, true));
+        return text(line.value.clone()).map(|uid| (trimmed(uid), true));
     }
     rdn_value(lines).map(|value| (Cow::Owned(value), false))
+}
+
+/// Without spaces around it: LDAP compares names and addresses without them (RFC 4518, 2.6.1).
+pub(crate) fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim_matches(' ')),
+        Cow::Owned(text) if text.trim_matches(' ').len() == text.len() => Cow::Owned(text),
+        Cow::Owned(text) => Cow::Owned(text.trim_matches(' ').to_owned()),
+    }
 }
 
 /// The value that names the entry in its place: that of `uid` or `cn` if its RDN has one, else the first.

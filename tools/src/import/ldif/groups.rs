@@ -141,8 +141,8 @@ impl<'a> Groups<'a> {
                     Member::Absent => absent += 1,
                 },
                 Field::MemberUid => match entry::text(value) {
-                    Some(uid) if !uid.is_empty() => {
-                        members.insert(MemberRef::Username(uid));
+                    Some(uid) if !uid.trim_matches(' ').is_empty() => {
+                        members.insert(MemberRef::Username(entry::trimmed(uid)));
                     }
                     _ => absent += 1,
                 },
@@ -245,7 +245,7 @@ fn plain_entry(text: &[u8]) -> Option<(&[u8], MemberRef<'_>)> {
         if rest.first() == Some(&b' ') || matches!(value.first(), Some(b':' | b'<')) {
             return None;
         }
-        slot.get_or_insert(value.trim_ascii_start());
+        slot.get_or_insert(value.trim_ascii());
     }
     let reference = match uuid {
         Some(uuid) => MemberRef::Sub(super::super::forms::uuid(std::str::from_utf8(uuid).ok()?.trim())?),

@@ -216,7 +216,10 @@ impl Persons {
             return;
         }
         match entry::text(value) {
-            Some(text) => put_fitted(user, *key, spec, ImportValue::Str(text), notes),
+            Some(text) => {
+                let text = if matches!(place, Place::Email) { entry::trimmed(text) } else { text };
+                put_fitted(user, *key, spec, ImportValue::Str(text), notes);
+            }
             None => notes.push(format!("{name} is no UTF-8: left out").into()),
         }
     }
