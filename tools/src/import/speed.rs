@@ -4,8 +4,11 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{Format, Options, attrs::AttrTable, input::Input, record::Item};
-use crate::sample::{PopulationFormat, population};
+use super::{Format, Options, attrs::AttrTable, input::Input, record::Item, testing::Run};
+use crate::{
+    export::{ExportFormat, ExportUser, exporter},
+    sample::{PopulationFormat, population},
+};
 
 const USERS: u64 = 200_000;
 const ROUNDS: usize = 5;
@@ -29,6 +32,27 @@ fn users_a_second_on_one_core() {
         population(population_format, USERS, 1, &mut text).unwrap();
         println!("{population_format:?}: made {:.0} users a second", rate(USERS, start_ns));
         measure(format, Input::from_bytes("population", text));
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn users_a_second_exported_on_one_core() {
+    let mut text = Vec::new();
+    population(PopulationFormat::Ldif, 20_000, 1, &mut text).unwrap();
+    let inputs = [Input::from_bytes("population", text)];
+    let run = Run::plain(Format::Ldif, &inputs);
+    let users: Vec<_> = run.users.into_iter().map(|user| ExportUser { user, version: 1 }).collect();
+    for format in
+        [ExportFormat::Ldif, ExportFormat::CognitoCsv, ExportFormat::Auth0, ExportFormat::Keycloak, ExportFormat::Scim]
+    {
+        let start_ns = cpu_ns();
+        let mut exporter = exporter(format, "pool", &run.attributes, Box::new(std::io::sink())).unwrap();
+        for user in &users {
+            exporter.user(user).unwrap();
+        }
+        exporter.finish().unwrap();
+        println!("{format:?}: wrote {:.0} users a second", rate(users.len() as u64, start_ns));
     }
 }
 
