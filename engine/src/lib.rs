@@ -21,5 +21,5 @@ pub mod store;
 pub mod wal;
 
 pub use error::{Error, ErrorKind, Result};
-pub use pool::{PageRequest, Pool, UserQuery};
+pub use pool::{MerkleRoot, PageRequest, Pool, UserQuery};
 pub use store::{Job, JobKind, JobState, Limits, PoolCreated, Store, StoreInfo, StoreOptions};

@@ -429,3 +429,5 @@ impl Trailer {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -19,6 +19,9 @@ pub(crate) struct SampleArgs {
     /// The same seed gives the same people
     #[arg(long)]
     seed: Option<u64>,
+    /// What to write: LDIF with passwords and groups, or SCIM users a line each
+    #[arg(long, value_enum, default_value = "ldif")]
+    format: PopulationFormat,
     /// Write here instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -31,9 +34,9 @@ pub(crate) fn run(args: SampleArgs) -> Result<ExitCode> {
         }
         None => Box::new(std::io::stdout().lock()),
     });
-    match (args.users, args.seed) {
-        (None, None) => crate::sample::write_sample(&mut out)?,
-        (users, seed) => population(PopulationFormat::Ldif, users.unwrap_or(1000), seed.unwrap_or(1), &mut out)?,
+    match (args.users, args.seed, args.format) {
+        (None, None, PopulationFormat::Ldif) => crate::sample::write_sample(&mut out)?,
+        (users, seed, format) => population(format, users.unwrap_or(1000), seed.unwrap_or(1), &mut out)?,
     };
     out.flush()?;
     Ok(ExitCode::SUCCESS)

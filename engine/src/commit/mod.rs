@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stoa_format::Seq;
+use stoa_format::wal::InnerShell;
 
 use crate::error::{Error, Result};
 use crate::pool::draft::{Draft, Draught, Prepared};
@@ -248,6 +249,9 @@ fn finish_frame(shared: &Shared, frame: &mut Frame, place: crate::wal::FramePlac
             lock(&pool.frames).push_back(PoolFrame { place, first_seq: frame.first_seq, last_seq });
             let applied = pool.apply(frame.first_seq, &plain);
             assert!(applied.is_ok(), "what this leader encoded decodes");
+            if let Ok((inner, _)) = InnerShell::decode(&frame.body) {
+                *lock(&pool.head) = (last_seq, inner.chain);
+            }
             pool.publish(last_seq);
             shared.after_commit(pool);
         }

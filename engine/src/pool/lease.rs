@@ -55,9 +55,4 @@ impl Leases {
     pub fn sweep(&mut self, now_ms: u64) {
         self.by_id.retain(|_, lease| lease.expires_ms > now_ms);
     }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.by_id.len()
-    }
 }

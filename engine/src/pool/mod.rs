@@ -5,8 +5,10 @@ pub mod collation;
 pub(crate) mod draft;
 pub mod filter;
 mod handle;
+mod info;
 pub(crate) mod keyspace;
 pub(crate) mod lease;
+mod merkle;
 pub mod names;
 pub(crate) mod open;
 mod query;
@@ -21,4 +23,5 @@ pub(crate) mod version;
 pub mod view;
 
 pub use handle::Pool;
+pub use merkle::{INDEXES_MAX, MerkleRoot};
 pub use query::{LIMIT_MAX, PAGE_MAX_BYTES, PageRequest, UserQuery};

@@ -104,6 +104,10 @@ pub(crate) struct OpenPool {
     pub last_verify_ms: AtomicU64,
     pub history_from: AtomicU64,
     pub tree: Mutex<Tree>,
+    /// Held while the tree's leaves are summed from the data.
+    pub tree_building: Mutex<()>,
+    /// The newest applied Seq and the chain digest after it.
+    pub head: Mutex<(Seq, [u8; 32])>,
     pub leases: Mutex<Leases>,
     pub checks: Mutex<HashMap<u64, u32>>,
     pub waiters: Mutex<Vec<(Seq, Box<dyn FnOnce() + Send>)>>,
@@ -216,7 +220,9 @@ impl OpenPool {
             manifest_number: AtomicU64::new(number),
             last_verify_ms: AtomicU64::new(body.last_verify_ms),
             history_from: AtomicU64::new(body.history_from.0),
-            tree: Mutex::new(Tree::new(body.digest)),
+            tree: Mutex::new(Tree::new(body.digest, body.flushed_seq)),
+            tree_building: Mutex::new(()),
+            head: Mutex::new((body.flushed_seq, body.chain)),
             leases: Mutex::new(Leases::default()),
             checks: Mutex::new(HashMap::new()),
             waiters: Mutex::new(Vec::new()),
@@ -339,7 +345,9 @@ impl OpenPool {
             }
             seq = Seq(seq.0 + 1);
         }
-        lock(&self.tree).add(&leaves);
+        // Under one lock: who sums the tree takes a version in which both are there, or neither.
+        let mut tree = lock(&self.tree);
+        tree.add(Seq(seq.0.saturating_sub(1)), &leaves);
         if let Some(documents) = documents {
             let documents = Arc::new(documents);
             self.version.rcu(|version| Version { documents: Arc::clone(&documents), ..(**version).clone() });

@@ -64,6 +64,8 @@ impl OpenPool {
         if self.dropped.load(Relaxed) {
             return Ok(false);
         }
+        // What an expired listing holds need not outlive this.
+        lock(&self.leases).sweep(self.now_ms());
         let flushed = self.flush_now();
         match &flushed {
             Ok(_) => {

@@ -178,6 +178,7 @@ fn replay(shared: &Shared, pool: &OpenPool, frame: &PoolFrame) -> Result<()> {
     sequencer.floor = inner.last_seq().0;
     drop(sequencer);
     pool.apply(inner.first_seq, &Bytes::from(plain))?;
+    *lock(&pool.head) = (inner.last_seq(), inner.chain);
     pool.publish(inner.last_seq());
     Ok(())
 }

@@ -46,19 +46,6 @@ pub fn passwords() -> Vec<u8> {
     column(ColumnKind::Password, [(3, bytes(BCRYPT))])
 }
 
-/// `user7@example.` under the symbols of [`compressed`].
-const COMPRESSED: &[u8] = &[0, 255, b'7', 1, 255, b'.'];
-
-/// A page of one compressed string, written by hand: symbols are the writer's choice.
-fn compressed(string: &[u8]) -> Vec<u8> {
-    let mut page = column(ColumnKind::Bytes, [(5, Cell::Bytes(Cow::Borrowed(string)))]);
-    page[0] = 6;
-    let block = page.split_off(24);
-    page.extend_from_slice(&[2, 0, 0, 0, 4, 8]);
-    page.extend_from_slice(b"user@example");
-    and(&page, &block)
-}
-
 pub fn column_pages() -> Vec<Vector> {
     let mut all = good_columns();
     all.extend(bad_columns());
@@ -85,7 +72,6 @@ fn good_columns() -> Vec<Vector> {
         good(S, "dictionary", dictionary()),
         good(S, "passwords of several schemes", column(ColumnKind::Password, (0..).zip(hashes))),
         good(S, "a password", passwords()),
-        good(S, "compressed strings", compressed(COMPRESSED)),
     ]
 }
 
@@ -95,7 +81,6 @@ fn bad_columns() -> Vec<Vector> {
     let bitmap = column(ColumnKind::Int, (0..400).filter(|i| i % 3 != 1).map(|i| (i, Cell::Int(7))));
     let one_row = column(ColumnKind::Fixed16, [(0, Cell::Fixed16([9; 16]))]);
     let three = column(ColumnKind::Bytes, (0..24).map(|i| (i, bytes(["silver", "golden", "bronze"][i as usize % 3]))));
-    let packed = compressed(COMPRESSED);
     let list = column(ColumnKind::Int, [(5, Cell::Int(7)), (1_000_000, Cell::Int(7))]);
     vec![
         bad(S, "empty", vec![], "column page at offset 0: too short"),
@@ -182,31 +167,6 @@ fn bad_columns() -> Vec<Vector> {
             "a code without a value",
             with(&three, three.len() - 14, &[0xff]),
             "string block at offset 0: no such string",
-        ),
-        bad(
-            S,
-            "reserved behind the number of symbols",
-            with(&packed, 25, &[1]),
-            "compressed strings at offset 25: reserved bytes are not zero",
-        ),
-        bad(
-            S,
-            "an empty symbol",
-            with(&packed, 28, &[0]),
-            "compressed strings at offset 30: a symbol is empty or longer than 8 bytes",
-        ),
-        bad(
-            S,
-            "a symbol of nine bytes",
-            with(&packed, 29, &[9]),
-            "compressed strings at offset 34: a symbol is empty or longer than 8 bytes",
-        ),
-        bad(S, "a number without a symbol", compressed(&[2]), "compressed strings at offset 0: a number has no symbol"),
-        bad(
-            S,
-            "an escape at the end",
-            compressed(&[0, 255]),
-            "compressed strings at offset 0: a string ends in an escape",
         ),
         bad(S, "an unknown token", with(&password, 65, &[7]), "password template at offset 0: unknown token"),
     ]

@@ -44,7 +44,7 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
         }));
     }
     let bytes_total = users.iter().map(|input| input.bytes().len() as u64).sum();
-    Plan { parts, last: None, attributes: Arc::clone(attributes), bytes_total }
+    Plan { parts, last: None, bytes_total }
 }
 
 fn is_password_file(input: &Input) -> bool {
@@ -107,7 +107,7 @@ impl<'a> Part<'a> {
         let mut object = Object::parse(text)?;
         if let Some(group) = object.take("stoa_group") {
             let mut read = ImportGroup { line, ..ImportGroup::default() };
-            RestGroup::parse(group.0)?.lay_over(&mut read)?;
+            RestGroup::parse(group.0)?.lay_over(&mut read);
             return if read.name.is_empty() { Err("the group has no name") } else { Ok(Item::Group(read)) };
         }
         self.user(line, object, notes).map(Item::User)

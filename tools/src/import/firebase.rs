@@ -39,12 +39,7 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
             parts.push(Box::new(CsvPart { input, rows, reader }));
         }
     }
-    Plan {
-        parts,
-        last: None,
-        attributes: Arc::clone(attributes),
-        bytes_total: inputs.iter().map(|input| input.bytes().len() as u64).sum(),
-    }
+    Plan { parts, last: None, bytes_total: inputs.iter().map(|input| input.bytes().len() as u64).sum() }
 }
 
 /// What both layouts say of an account.
@@ -304,7 +299,7 @@ mod tests {
             "u1,a@x,true,{HASH},42xEC+ixf3L2lw==,\"A, B\",,7,,,,,,,,,,,,,,,,1591272000000,,+4930123456,true,\"{{\"\"role\"\":\"\"x\"\"}}\",\nshort,row\n"
         );
         let inputs = [Input::from_bytes("j", json.into_bytes()), Input::from_bytes("c", csv.into_bytes())];
-        let run = Run::of(super::super::plan(Format::Firebase, &inputs, &options(), &Arc::new(AttrTable::default())));
+        let run = Run::with(Format::Firebase, &inputs, &options());
         assert_eq!(run.counts(), (2, 0, 2, 0), "{:?}", run.refused);
         assert!(run.users[0] == run.users[1]);
         let user = &run.users[0];

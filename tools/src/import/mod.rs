@@ -97,13 +97,11 @@ pub(crate) struct Plan<'a> {
     pub(crate) parts: Vec<Box<dyn Source<'a> + 'a>>,
     /// To be read when all parts are at their end.
     pub(crate) last: Option<Box<dyn Source<'a> + 'a>>,
-    /// The attributes that the items name; it grows while parts are read.
-    pub(crate) attributes: Arc<AttrTable>,
     /// Size of all parts.
     pub(crate) bytes_total: u64,
 }
 
-/// Plans the import of `inputs`, whose attributes are collected in `attributes`.
+/// Plans the import of `inputs`. The items' attributes are those of `attributes`, which grows while parts are read.
 pub(crate) fn plan<'a>(
     format: Format,
     inputs: &'a [Input],

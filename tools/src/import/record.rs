@@ -237,17 +237,6 @@ pub(crate) enum Item<'a> {
     },
 }
 
-impl Item<'_> {
-    /// Where it stands in its input.
-    pub(crate) fn line(&self) -> u64 {
-        match self {
-            Item::User(user) => user.line,
-            Item::Group(group) => group.line,
-            Item::Refused { line, .. } | Item::Skipped { line, .. } | Item::Changed { line, .. } => *line,
-        }
-    }
-}
-
 impl fmt::Debug for ImportValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -15,8 +15,7 @@
 //! | `identities` | `[provider, subject]` each |
 //! | `factors` | `{"kind", "id", "label", "blob": base64}` each |
 //!
-//! and for a group `name`, `description`, `precedence`, `role`, `kind`, `attributes` (JSON text), `members` (`{"sub"}`,
-//! `{"username"}` or `{"email"}` each).
+//! and for a group `name`, `description`, `precedence`, `role`, `kind`, `attributes` (JSON text).
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -26,7 +25,7 @@ use serde_json::{Map, Value};
 use super::{
     attrs::{AttrTable, Kind, is_attribute_name},
     forms,
-    record::{Factor, FactorKind, ImportGroup, ImportPassword, ImportUser, ImportValue, MemberRef, Status},
+    record::{Factor, FactorKind, ImportGroup, ImportPassword, ImportUser, ImportValue, Status},
 };
 
 /// The field's content.
@@ -85,8 +84,6 @@ pub(crate) struct RestGroup {
     pub(crate) kind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) attributes: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) members: Vec<Map<String, Value>>,
 }
 
 /// Why the field cannot be laid over a record.
@@ -254,27 +251,12 @@ impl RestGroup {
             role: owned(&group.role),
             kind: owned(&group.kind),
             attributes: owned(&group.attributes),
-            members: Vec::new(),
         }
-    }
-
-    /// Adds a member that the format cannot name.
-    pub(crate) fn put_member(&mut self, member: &MemberRef<'_>) {
-        let (key, value) = match member {
-            MemberRef::Sub(sub) => ("sub", forms::uuid_text(sub)),
-            MemberRef::Username(name) => ("username", name.to_string()),
-            MemberRef::Email(email) => ("email", email.to_string()),
-        };
-        let mut object = Map::new();
-        object.insert(key.into(), Value::String(value));
-        self.members.push(object);
     }
 
     /// Lays the field over a group that was read from the format.
     ///
-    /// # Errors
-    /// If a member is named in no known way.
-    pub(crate) fn lay_over(self, group: &mut ImportGroup<'_>) -> Result<(), Fault> {
+    pub(crate) fn lay_over(self, group: &mut ImportGroup<'_>) {
         if let Some(name) = self.name {
             group.name = Cow::Owned(name);
         }
@@ -289,18 +271,6 @@ impl RestGroup {
                 *old = Some(Cow::Owned(new));
             }
         }
-        for member in self.members {
-            let Some((key, Value::String(value))) = member.into_iter().next() else {
-                return Err("the stoa field has a damaged member");
-            };
-            group.members.push(match key.as_str() {
-                "sub" => MemberRef::Sub(forms::uuid(&value).ok_or("the stoa field has a damaged member")?),
-                "username" => MemberRef::Username(Cow::Owned(value)),
-                "email" => MemberRef::Email(Cow::Owned(value)),
-                _ => return Err("the stoa field has a damaged member"),
-            });
-        }
-        Ok(())
     }
 }
 

@@ -52,7 +52,6 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
     Plan {
         parts,
         last: Some(Box::new(Groups { name: inputs.first().map_or("", Input::name), later })),
-        attributes: Arc::clone(attributes),
         bytes_total: inputs.iter().map(|input| input.bytes().len() as u64).sum(),
     }
 }
@@ -64,6 +63,19 @@ struct Later<'a> {
     users: Mutex<HashMap<Text<'a>, MemberRef<'a>>>,
     /// Groups, read when all users are known: line and text.
     groups: Mutex<Vec<(u64, &'a [u8])>>,
+}
+
+impl<'a> Later<'a> {
+    /// Notes how groups are to name a user whose id is no UUID.
+    fn note(&self, id: Text<'a>, user: &ImportUser<'a>) {
+        let text = |key| match user.attr(key) {
+            Some(ImportValue::Str(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let member = text(standard::USERNAME).map(MemberRef::Username);
+        let Some(member) = member.or_else(|| text(standard::EMAIL).map(MemberRef::Email)) else { return };
+        self.users.lock().unwrap_or_else(PoisonError::into_inner).insert(id, member);
+    }
 }
 
 struct Part<'a> {
@@ -91,19 +103,8 @@ impl<'a> Part<'a> {
         let mut user = ImportUser { line, ..ImportUser::default() };
         let rest = object.take(EXTENSION);
         let placer = &mut self.placer;
-        if let Some(id) = object.take_string("id") {
-            user.sub = forms::uuid(&id);
-            if user.sub.is_none() {
-                let member = object.take_string("userName").map(MemberRef::Username);
-                if let Some(MemberRef::Username(name)) = &member {
-                    let origin = Origin::standard("userName", standard::USERNAME);
-                    placer.put(&mut user, origin, ImportValue::Str(name.clone()), notes);
-                }
-                let mut users = self.later.users.lock().unwrap_or_else(PoisonError::into_inner);
-                users.extend(member.map(|member| (id.clone(), member)));
-                placer.put(&mut user, Origin::custom("scim_id", Kind::Str, false), ImportValue::Str(id), notes);
-            }
-        }
+        let id = object.take_string("id");
+        user.sub = id.as_deref().and_then(forms::uuid);
         for (name, key) in [
             ("userName", standard::USERNAME),
             ("nickName", standard::NICKNAME),
@@ -116,6 +117,10 @@ impl<'a> Part<'a> {
         names(&mut object, placer, &mut user, notes);
         emails(&mut object, placer, &mut user, notes);
         phones(&mut object, placer, &mut user, notes);
+        if let Some(id) = id.filter(|_| user.sub.is_none()) {
+            self.later.note(id.clone(), &user);
+            placer.put(&mut user, Origin::custom("scim_id", Kind::Str, false), ImportValue::Str(id), notes);
+        }
         for (list, key) in [("photos", standard::PICTURE), ("addresses", standard::ADDRESS)] {
             one_of(&mut object, list, key, placer, &mut user, notes);
         }
@@ -314,7 +319,7 @@ impl<'a> Groups<'a> {
             }
         }
         if let Some(rest) = object.take(EXTENSION) {
-            RestGroup::parse(rest.0)?.lay_over(&mut group)?;
+            RestGroup::parse(rest.0)?.lay_over(&mut group);
         }
         group.members.sort_unstable();
         group.members.dedup();
@@ -369,14 +374,15 @@ mod tests {
        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"employeeNumber":"701984","manager":{"value":"26"}},
        "meta":{"created":"2020-06-04T12:00:00Z","lastModified":"2020-06-04T12:00:01Z"}},
       {"id":"u-7","userName":"seven","active":false,"title":"x"},
+      {"id":"u-8","emails":[{"value":"eight@x"}]},
       {"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"id":"g","displayName":"Tour Guides",
-       "members":[{"value":"2819c223-7f76-453a-919d-413861904646"},{"value":"u-7"},{"value":"gone"},{"value":"h","type":"Group"}]}]}"#;
+       "members":[{"value":"2819c223-7f76-453a-919d-413861904646"},{"value":"u-7"},{"value":"u-8"},{"value":"gone"},{"value":"h","type":"Group"}]}]}"#;
 
     #[test]
     fn users_and_groups_are_read() {
         let inputs = [Input::from_bytes("x", USERS.as_bytes().to_vec())];
         let run = Run::plain(Format::Scim, &inputs);
-        assert_eq!(run.counts(), (2, 1, 0, 0));
+        assert_eq!(run.counts(), (3, 1, 0, 0));
         let babs = run.user("bjensen");
         for (name, value) in [
             ("name", string("Ms. Barbara J Jensen")),
@@ -397,8 +403,9 @@ mod tests {
         assert!(matches!(babs.password, ImportPassword::Plain(_)));
         assert_eq!(run.user("seven").enabled, Some(false));
         let members = &run.group("Tour Guides").members;
-        assert_eq!(members.len(), 2);
+        assert_eq!(members.len(), 3);
         assert!(members.contains(&MemberRef::Username("seven".into())));
+        assert!(members.contains(&MemberRef::Email("eight@x".into())));
         assert_eq!(run.changed.len(), 2);
     }
 

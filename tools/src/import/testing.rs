@@ -34,12 +34,12 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Runs a plan with small batches.
-    pub(crate) fn of(plan: Plan<'a>) -> Self {
+    pub(crate) fn of(plan: Plan<'a>, attributes: &Arc<AttrTable>) -> Self {
         let mut items = Vec::new();
         for mut source in plan.parts.into_iter().chain(plan.last) {
             while source.next_batch(7, &mut items) {}
         }
-        let attributes = plan.attributes;
+        let attributes = Arc::clone(attributes);
         let mut run =
             Self { users: vec![], groups: vec![], refused: vec![], skipped: vec![], changed: vec![], attributes };
         for item in items {
@@ -56,7 +56,13 @@ impl<'a> Run<'a> {
 
     /// Imports inputs of a format with no options.
     pub(crate) fn plain(format: Format, inputs: &'a [Input]) -> Self {
-        Self::of(super::plan(format, inputs, &Options::default(), &Arc::new(AttrTable::default())))
+        Self::with(format, inputs, &Options::default())
+    }
+
+    /// Imports inputs of a format.
+    pub(crate) fn with(format: Format, inputs: &'a [Input], options: &Options) -> Self {
+        let attributes = Arc::new(AttrTable::default());
+        Self::of(super::plan(format, inputs, options, &attributes), &attributes)
     }
 
     /// Users, groups, refused, skipped.

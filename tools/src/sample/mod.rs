@@ -32,7 +32,7 @@ const SAMPLE_SEED: u64 = 7862;
 const BASE: &str = "dc=example,dc=com";
 
 /// How a population is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum PopulationFormat {
     /// LDIF, hashes as `{SSHA}`, groups behind the people.
     Ldif,
@@ -72,7 +72,9 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 fn ldif(users: u64, seed: u64, out: &mut dyn Write) -> io::Result<Written> {
     let mut text = Vec::with_capacity(PIECE_BYTES + 4096);
-    text.extend_from_slice(b"# Made by `stoa`: nobody in this file is real.\nversion: 1\n\n");
+    writeln!(text, "# Made by `stoa sample`: nobody in this file is real. Sign in as {SIGN_IN_USERNAME} with")?;
+    writeln!(text, "# password {SIGN_IN_PASSWORD}; everyone's password is stoa- and the username.")?;
+    text.extend_from_slice(b"version: 1\n\n");
     entry(&mut text, BASE, "domain", &[("dc", "example")]);
     for unit in ["people", "groups"] {
         entry(&mut text, &format!("ou={unit},{BASE}"), "organizationalUnit", &[("ou", unit)]);

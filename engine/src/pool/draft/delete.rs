@@ -101,10 +101,16 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// The ordinals in a group, `most` at most.
+    /// The ordinals in a group as the transaction leaves it, `most` at most.
     pub(super) fn members(&self, group: u64, most: usize) -> Result<Vec<Ordinal>> {
+        let prefix = Key::new(keyspace::MEMBERS).number(group).flat();
+        let staged = self.keys.range(prefix.clone()..).next().is_some_and(|(flat, _)| flat.starts_with(&prefix));
+        if staged {
+            let members = self.keys_with(&prefix)?;
+            return Ok(members.keys().filter_map(|flat| last_number(flat)).map(Ordinal).take(most).collect());
+        }
         let mut members = Vec::new();
-        self.snapshot.scan_prefix(&Key::new(keyspace::MEMBERS).number(group).flat(), |key, _| {
+        self.snapshot.scan_prefix(&prefix, |key, _| {
             members.extend(last_number(key).map(Ordinal));
             Ok(if members.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;

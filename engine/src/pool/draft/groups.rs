@@ -101,7 +101,7 @@ impl Draft<'_> {
         // Who joins or leaves meanwhile has a fact under one of the names.
         self.exclusive = true;
         for ordinal in self.members(before.id, usize::MAX)? {
-            let sub = self.snapshot.sub_of(ordinal)?;
+            let sub = self.sub(ordinal)?;
             self.count_fact(sub, &format!("$group:{name}"), b"", false);
             self.count_fact(sub, &format!("$group:{to}"), b"", true);
         }
@@ -155,7 +155,7 @@ impl Draft<'_> {
     }
 
     fn leave(&mut self, id: u64, name: &str, ordinal: Ordinal) -> Result<()> {
-        let sub = self.snapshot.sub_of(ordinal)?;
+        let sub = self.sub(ordinal)?;
         self.count_fact(sub, &format!("$group:{name}"), b"", false);
         self.set_key(Key::new(keyspace::MEMBERS).number(id).ordinal(ordinal).flat(), None);
         self.set_key(Key::new(keyspace::GROUPS_OF).ordinal(ordinal).number(id).flat(), None);

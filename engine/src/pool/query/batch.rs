@@ -45,6 +45,11 @@ impl<'a> Batch<'a> {
         Self { snapshot, ordinals, deltas }
     }
 
+    /// What is read.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        self.snapshot
+    }
+
     /// How many users these are.
     pub(crate) fn len(&self) -> usize {
         self.ordinals.len()

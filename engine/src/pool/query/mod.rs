@@ -2,9 +2,11 @@
 
 mod batch;
 mod cursor;
+mod facts;
 mod listing;
 mod plan;
 mod row;
+mod scan;
 
 use bytes::Bytes;
 use roaring::RoaringBitmap;
@@ -16,6 +18,7 @@ use super::view::Select;
 use crate::error::{Error, Result};
 
 pub(crate) use batch::Batch;
+pub(crate) use facts::pool_facts;
 pub use listing::{LIMIT_MAX, PAGE_MAX_BYTES};
 pub(crate) use plan::Plan;
 pub(crate) use row::FilterRow;
@@ -78,18 +81,6 @@ impl Snapshot {
                 Ok(these.into_iter().map(|ordinal| Ordinal(u64::from(ordinal))).collect())
             }
         }
-    }
-
-    /// The users that match.
-    pub(crate) fn matching(&self, filter: &Filter) -> Result<RoaringBitmap> {
-        let groups = FilterRow::resolve_groups(self, filter)?;
-        let mut matching = RoaringBitmap::new();
-        for ordinal in self.live_ordinals(Ordinal(0)) {
-            if filter.matches(&mut FilterRow::new(self, ordinal, &groups))? {
-                matching.insert(ordinal.0 as u32);
-            }
-        }
-        Ok(matching)
     }
 
     /// The live users.

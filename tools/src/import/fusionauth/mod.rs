@@ -34,12 +34,7 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
             parts.push(Box::new(Part { input, elements: Elements::new(input.bytes(), &["users", "results"]), users }));
         }
     }
-    Plan {
-        parts,
-        last: None,
-        attributes: Arc::clone(attributes),
-        bytes_total: inputs.iter().map(|input| input.bytes().len() as u64).sum(),
-    }
+    Plan { parts, last: None, bytes_total: inputs.iter().map(|input| input.bytes().len() as u64).sum() }
 }
 
 /// Parts of a hash as FusionAuth writes them.

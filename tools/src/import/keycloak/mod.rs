@@ -43,12 +43,7 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
             bytes_done: 0,
         }));
     }
-    Plan {
-        parts,
-        last: None,
-        attributes: Arc::clone(attributes),
-        bytes_total: inputs.iter().map(|input| input.bytes().len() as u64).sum(),
-    }
+    Plan { parts, last: None, bytes_total: inputs.iter().map(|input| input.bytes().len() as u64).sum() }
 }
 
 /// What a realm file holds for an import.

@@ -39,7 +39,7 @@ fn role_group(mut role: Object<'_>) -> Read<'_> {
         ..ImportGroup::default()
     };
     if let Some(rest) = role.take("stoa") {
-        RestGroup::parse(rest.0)?.lay_over(&mut read)?;
+        RestGroup::parse(rest.0)?.lay_over(&mut read);
     }
     Ok(read)
 }
@@ -93,7 +93,7 @@ fn one(mut group: Object<'_>, path: String) -> Read<'_> {
         ..ImportGroup::default()
     };
     if let Some(rest) = rest {
-        RestGroup::parse(rest.0)?.lay_over(&mut read)?;
+        RestGroup::parse(rest.0)?.lay_over(&mut read);
     }
     Ok(read)
 }

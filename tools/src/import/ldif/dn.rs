@@ -31,21 +31,6 @@ pub(crate) fn fingerprint(dn: &[u8], scratch: &mut Vec<u8>) -> Option<u64> {
     Some(xxhash_rust::xxh3::xxh3_64(scratch))
 }
 
-/// Whether two names are the same.
-pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
-    match (canonical(a), canonical(b)) {
-        (Some(a), Some(b)) => a == b,
-        _ => false,
-    }
-}
-
-/// A name in its one spelling.
-pub(crate) fn canonical(dn: &[u8]) -> Option<Vec<u8>> {
-    let mut spelled = Vec::new();
-    fingerprint(dn, &mut spelled)?;
-    Some(spelled)
-}
-
 /// The common case in one pass without allocation: ASCII, no escapes, no quotes, one attribute an RDN, and spaces at most
 /// singly and inside values or beside separators. Says false where the name needs the full reading.
 fn spell_plain(dn: &[u8], spelled: &mut Vec<u8>) -> bool {
@@ -308,6 +293,19 @@ pub(crate) fn escaped(value: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn same(a: &[u8], b: &[u8]) -> bool {
+        match (canonical(a), canonical(b)) {
+            (Some(a), Some(b)) => a == b,
+            _ => false,
+        }
+    }
+
+    fn canonical(dn: &[u8]) -> Option<Vec<u8>> {
+        let mut spelled = Vec::new();
+        fingerprint(dn, &mut spelled)?;
+        Some(spelled)
+    }
 
     #[test]
     fn spellings_of_one_name_are_the_same() {

@@ -159,7 +159,7 @@ impl<'a> Groups<'a> {
         group.members = members.into_iter().collect();
         group.members.sort_unstable();
         if let Some(rest) = rest {
-            rest.lay_over(&mut group)?;
+            rest.lay_over(&mut group);
         }
         if group.name.chars().count() > NAME_CHARS_MAX {
             return Err("the group's name is longer than 128 characters");

@@ -46,7 +46,6 @@ pub(crate) fn plan<'a>(inputs: &'a [Input], options: &Options, attributes: &Arc<
     Plan {
         parts,
         last: Some(Box::new(Groups::new(inputs, directory))),
-        attributes: Arc::clone(attributes),
         bytes_total: inputs.iter().map(|input| input.bytes().len() as u64).sum(),
     }
 }

@@ -60,7 +60,7 @@ fn a_mapping_moves_standard_and_other_attributes() {
         Mapping::parse("[attributes]\nmail = \"\"\nemployeeNumber = \"nickname\"\ncn = \"custom:full\"").unwrap();
     let inputs = input("dn: uid=a\nobjectClass: person\nuid: a\ncn: A\nmail: m@x\nemployeenumber: 7\n");
     let options = Options { mapping: Arc::new(mapping), ..Options::default() };
-    let run = Run::of(super::super::plan(Format::Ldif, &inputs, &options, &Arc::new(AttrTable::default())));
+    let run = Run::with(Format::Ldif, &inputs, &options);
     let user = run.user("a");
     assert_eq!(user.text(standard::NICKNAME), Some("7"));
     assert_eq!(user.text(standard::EMAIL), None);
@@ -163,7 +163,7 @@ fn parts_give_what_the_whole_gives() {
     let options = Options { part_bytes: 50_000, ..Options::default() };
     let plan = super::super::plan(Format::Ldif, &inputs, &options, &whole.attributes);
     assert!(plan.parts.len() > 10);
-    let parts = Run::of(plan);
+    let parts = Run::of(plan, &whole.attributes);
     assert!(whole.users == parts.users && whole.groups == parts.groups && whole.skipped == parts.skipped);
 }
 

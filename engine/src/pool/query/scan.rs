@@ -1,0 +1,385 @@
+//! A filter over all users at once: a column at a time, into bitmaps.
+//!
+//! Invariants:
+//! 1. *Settled* users, of whom no memtable says anything, are decided by runs alone, each comparison
+//!    by one pass over its column; all others are looked at one by one.
+//! 2. A run says nothing of a live user who never had a value: such a user is absent, not missing.
+//! 3. An index leads to candidates, never to an answer: each candidate is tested with the whole
+//!    filter.
+
+use std::ops::{Bound, ControlFlow, RangeInclusive};
+
+use bytes::Bytes;
+use roaring::RoaringBitmap;
+use stoa_format::column::Cell;
+use stoa_format::run::{PageEntry, PagePlace, Zone};
+use stoa_format::{AttrId, Ordinal};
+
+use super::FilterRow;
+use crate::error::{Error, Result};
+use crate::pool::collation::Collation;
+use crate::pool::filter::{Field, Filter, GroupRef, Hint, Node, Order, Predicate, Test, TextOp};
+use crate::pool::keyspace::{self, Key, first_number, last_number, terminate};
+use crate::pool::record::{GroupRecord, SignIn};
+use crate::pool::snapshot::{Snapshot, damaged};
+use crate::pool::value::Value;
+use crate::run::Caching;
+
+/// So few users are looked at one by one rather than by passes over whole columns.
+const FEW_USERS: u64 = 512;
+/// From so many users on two threads share a scan.
+const TWO_THREADS_USERS: u64 = 100_000;
+/// An index may lead to one in so many users; beyond it a scan is cheaper.
+const CANDIDATES_SHARE: u64 = 256;
+/// Columns of more users are not kept in the page cache: one scan would empty it.
+const KEEP_PAGES_USERS: u64 = 4_000_000;
+
+/// One filter over one state.
+struct Scan<'a> {
+    snapshot: &'a Snapshot,
+    filter: &'a Filter,
+    groups: Vec<Option<u64>>,
+    now_ms: u64,
+    caching: Caching,
+}
+
+impl Snapshot {
+    /// The users that match.
+    pub(crate) fn matching(&self, filter: &Filter) -> Result<RoaringBitmap> {
+        let stored = &self.version.runs.live;
+        let caching = if stored.len() > KEEP_PAGES_USERS { Caching::Pass } else { Caching::Keep };
+        let groups = FilterRow::resolve_groups(self, filter)?;
+        let scan = Scan { snapshot: self, filter, groups, now_ms: self.pool.now_ms(), caching };
+        let all = Ordinal(0)..=Ordinal(u64::from(u32::MAX));
+        let candidates_max = FEW_USERS.max(stored.len() / CANDIDATES_SHARE);
+        if let Some(candidates) = scan.candidates(candidates_max as usize)? {
+            return scan.each(filter.root(), &candidates);
+        }
+        let changed = self.changed(*all.start(), *all.end());
+        let mut matching = scan.settled(&(stored - &changed))?;
+        matching |= scan.each(filter.root(), &changed)?;
+        Ok(matching)
+    }
+}
+
+impl Scan<'_> {
+    /// Those of settled users that match.
+    fn settled(&self, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        let root = self.filter.root();
+        if these.len() < TWO_THREADS_USERS {
+            return self.node(root, these);
+        }
+        let middle = these.select((these.len() / 2) as u32).unwrap_or_default();
+        let (mut low, mut high) = (these.clone(), these.clone());
+        low.remove_range(middle..);
+        high.remove_range(..middle);
+        let (low, high) = std::thread::scope(|scope| {
+            let low = scope.spawn(|| self.node(root, &low));
+            let high = self.node(root, &high);
+            (low.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), high)
+        });
+        Ok(low? | high?)
+    }
+
+    /// Those of settled users that match a part of the filter.
+    fn node(&self, node: &Node, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        if these.len() <= FEW_USERS {
+            return self.each(node, these);
+        }
+        match node {
+            Node::Test(test) => self.test(test, these),
+            Node::Not(inner) => Ok(these - &self.node(inner, these)?),
+            Node::And(nodes) => {
+                let mut left = these.clone();
+                let mut nodes: Vec<&Node> = nodes.iter().collect();
+                nodes.sort_by_key(|node| cost(node));
+                for node in nodes {
+                    left = self.node(node, &left)?;
+                }
+                Ok(left)
+            }
+            Node::Or(nodes) => {
+                let (mut left, mut found) = (these.clone(), RoaringBitmap::new());
+                for node in nodes {
+                    let hits = self.node(node, &left)?;
+                    left -= &hits;
+                    found |= hits;
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// Those of any users, dead ones among them, that are live and match, looked at one by one.
+    fn each(&self, node: &Node, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        let mut matching = RoaringBitmap::new();
+        for ordinal in these {
+            let user = Ordinal(u64::from(ordinal));
+            if self.snapshot.is_live(user) && node.matches(&mut FilterRow::new(self.snapshot, user, &self.groups))? {
+                matching.insert(ordinal);
+            }
+        }
+        Ok(matching)
+    }
+
+    fn test(&self, test: &Test, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        let predicate = &test.predicate;
+        match test.field {
+            Field::Column(attr) => self.column(attr, predicate, these),
+            Field::List(attr) => self.list(attr, predicate, these),
+            Field::Locked => Ok(by_flag(predicate, &self.locked(these)?, these)),
+            Field::Group(group) => Ok(by_flag(predicate, &self.members(group, these)?, these)),
+            Field::GroupNames => self.group_names(predicate, these),
+        }
+    }
+
+    /// One pass over a column. If absent users pass, those who do not are sought, so that each
+    /// pass has few hits and skips pages where it can.
+    fn column(&self, attr: AttrId, predicate: &Predicate, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        let absent_passes = predicate.test_absent();
+        let sought = |passes: bool| passes != absent_passes;
+        let wanted = |entry: &PageEntry| match &entry.place {
+            PagePlace::Column { zone, .. } => may_hold(predicate, zone),
+            _ => true,
+        };
+        let hits = self.select(attr, these, wanted, |cell| {
+            Ok(match cell {
+                Cell::Missing | Cell::Absent => false,
+                Cell::Int(value) => sought(predicate.test_int(*value)),
+                Cell::Fixed16(bytes) => sought(predicate.test_bytes(bytes)),
+                Cell::Bytes(bytes) => sought(predicate.test_bytes(bytes)),
+            })
+        })?;
+        Ok(if absent_passes { these - hits } else { hits })
+    }
+
+    /// Those of `these` whose cell, a value or an explicit null, `matches`.
+    fn select(
+        &self,
+        attr: AttrId,
+        these: &RoaringBitmap,
+        wanted: impl FnMut(&PageEntry) -> bool,
+        mut matches: impl FnMut(&Cell<'_>) -> Result<bool>,
+    ) -> Result<RoaringBitmap> {
+        let Some(stack) = self.snapshot.version.runs.column(attr) else { return Ok(RoaringBitmap::new()) };
+        let mut hits = RoaringBitmap::new();
+        let mut failed = None;
+        let test = |cell: &Cell<'_>| match matches(cell) {
+            Ok(matches) => matches,
+            Err(error) => {
+                failed.get_or_insert(error);
+                false
+            }
+        };
+        stack.select(bounds(these), self.caching, wanted, test, |ordinal| {
+            let ordinal = ordinal.0 as u32;
+            // Each run's hits come in order, so all but the first of a run are appended.
+            if hits.try_push(ordinal).is_err() {
+                hits.insert(ordinal);
+            }
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(hits & these),
+        }
+    }
+
+    /// Those who are locked out now.
+    fn locked(&self, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        self.select(
+            AttrId::SIGN_IN,
+            these,
+            |_| true,
+            |cell| match cell.bytes() {
+                Some(bytes) => {
+                    let state = SignIn::decode(bytes).map_err(|fault| damaged(&fault))?;
+                    Ok(state.locked_until_ms > self.now_ms)
+                }
+                None => Ok(false),
+            },
+        )
+    }
+
+    /// One pass over the values of all lists.
+    fn list(&self, attr: AttrId, predicate: &Predicate, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        let Some(attribute) = self.snapshot.schema().by_id(attr) else { return Ok(RoaringBitmap::new()) };
+        let (mut present, mut passing) = (RoaringBitmap::new(), RoaringBitmap::new());
+        let range = bounds(these);
+        let from = Key::new(keyspace::MULTI).number(*range.start()).flat();
+        self.snapshot.scan(&keyspace::start_of(keyspace::MULTI), &from, |key, _| {
+            let ordinal = first_number(key).unwrap_or_default();
+            if ordinal > *range.end() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let Some(raw) = key[8..].strip_prefix(&attr.0.to_be_bytes()) else { return Ok(ControlFlow::Continue(())) };
+            let ordinal = ordinal as u32;
+            if these.contains(ordinal) {
+                present.insert(ordinal);
+                let value = Value::decode(attribute.ty, false, raw).map_err(|fault| damaged(&fault))?;
+                if predicate.test(value.as_cell()) {
+                    passing.insert(ordinal);
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(if predicate.test_absent() { passing | (these - present) } else { passing })
+    }
+
+    /// Those of `these` who are in a group of the filter.
+    fn members(&self, group: GroupRef, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        match self.groups.get(group.0) {
+            Some(Some(id)) => self.members_of(*id, these),
+            _ => Ok(RoaringBitmap::new()),
+        }
+    }
+
+    fn members_of(&self, id: u64, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        let prefix = Key::new(keyspace::MEMBERS).number(id);
+        let range = bounds(these);
+        let from = prefix.clone().number(*range.start()).flat();
+        let mut members = RoaringBitmap::new();
+        self.snapshot.scan(&prefix.flat(), &from, |key, _| {
+            let ordinal = last_number(key).unwrap_or_default();
+            if ordinal > *range.end() {
+                return Ok(ControlFlow::Break(()));
+            }
+            members.insert(ordinal as u32);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(members & these)
+    }
+
+    /// Those in any group whose name passes; and, if those in no group pass, they.
+    fn group_names(&self, predicate: &Predicate, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        let absent_passes = predicate.test_absent();
+        let mut groups = Vec::new();
+        self.snapshot.scan_prefix(&keyspace::start_of(keyspace::GROUPS), |name, value| {
+            let passes = predicate.test_bytes(name);
+            if passes || absent_passes {
+                groups.push((GroupRecord::decode(value).map_err(|fault| damaged(&fault))?.id, passes));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let (mut passing, mut in_any) = (RoaringBitmap::new(), RoaringBitmap::new());
+        for (id, passes) in groups {
+            let members = self.members_of(id, these)?;
+            if passes {
+                passing |= &members;
+            }
+            in_any |= members;
+        }
+        Ok(if absent_passes { passing | (these - in_any) } else { passing })
+    }
+
+    /// Everyone who can match, if an index leads to no more than `most` of them.
+    fn candidates(&self, most: usize) -> Result<Option<RoaringBitmap>> {
+        match self.filter.index_hint() {
+            None => Ok(None),
+            Some(Hint::Sub(sub)) => {
+                let found = self.snapshot.find_sub(*sub)?;
+                Ok(Some(found.into_iter().map(|ordinal| ordinal.0 as u32).collect()))
+            }
+            Some(Hint::Alias { attr, key }) => {
+                let hash = self.snapshot.pool.alias_hash(key);
+                let prefix = Key::new(keyspace::ALIASES).attr(*attr).number(hash).flat();
+                self.led_to(&prefix, &prefix, None, most)
+            }
+            Some(Hint::Member(group)) => match self.groups.get(group.0) {
+                Some(Some(id)) => {
+                    let prefix = Key::new(keyspace::MEMBERS).number(*id).flat();
+                    self.led_to(&prefix, &prefix, None, most)
+                }
+                _ => Ok(Some(RoaringBitmap::new())),
+            },
+            Some(Hint::Prefix { attr, prefix }) => {
+                let mut escaped = Vec::new();
+                terminate(prefix, &mut escaped);
+                escaped.truncate(escaped.len() - 2);
+                let prefix = Key::new(keyspace::ORDER).attr(*attr).rest(&escaped).flat();
+                self.led_to(&prefix, &prefix, None, most)
+            }
+            Some(Hint::Range { attr, from, to }) => {
+                let prefix = Key::new(keyspace::ORDER).attr(*attr);
+                let start = match from {
+                    Bound::Unbounded => prefix.clone().flat(),
+                    Bound::Included(key) => prefix.clone().terminated(key).flat(),
+                    // Behind every ordinal of that key.
+                    Bound::Excluded(key) => prefix.clone().terminated(key).number(u64::MAX).flat(),
+                };
+                let end = match to {
+                    Bound::Unbounded => None,
+                    Bound::Included(key) => Some(prefix.clone().terminated(key).number(u64::MAX).flat()),
+                    Bound::Excluded(key) => Some(prefix.clone().terminated(key).flat()),
+                };
+                self.led_to(&prefix.flat(), &start, end.as_ref(), most)
+            }
+        }
+    }
+
+    /// The ordinals at the end of the keys of `prefix` from `start` to before `end`; `None` if
+    /// these are more than `most` keys.
+    fn led_to(&self, prefix: &Bytes, start: &Bytes, end: Option<&Bytes>, most: usize) -> Result<Option<RoaringBitmap>> {
+        let (mut users, mut keys) = (RoaringBitmap::new(), 0);
+        self.snapshot.scan(prefix, start, |key, _| {
+            if end.is_some_and(|end| key >= &end[1..]) {
+                return Ok(ControlFlow::Break(()));
+            }
+            let ordinal =
+                last_number(key).ok_or_else(|| Error::damaged("an index key is malformed; run stoa verify"))?;
+            users.insert(ordinal as u32);
+            keys += 1;
+            Ok(if keys > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok((keys <= most).then_some(users))
+    }
+}
+
+/// Which parts of an `and` go first: those that narrow by a pass over one column.
+fn cost(node: &Node) -> u8 {
+    match node {
+        Node::Test(test) => match test.field {
+            Field::Column(_) => 0,
+            Field::Group(_) => 1,
+            Field::Locked => 2,
+            Field::List(_) => 4,
+            Field::GroupNames => 5,
+        },
+        Node::Not(inner) => cost(inner),
+        Node::And(nodes) | Node::Or(nodes) => 3.max(nodes.iter().map(cost).max().unwrap_or_default()),
+    }
+}
+
+/// Those of `these` whose membership in `set`, as 0 or 1, passes.
+fn by_flag(predicate: &Predicate, set: &RoaringBitmap, these: &RoaringBitmap) -> RoaringBitmap {
+    match (predicate.test_int(1), predicate.test_int(0)) {
+        (true, true) => these.clone(),
+        (true, false) => these & set,
+        (false, true) => these - set,
+        (false, false) => RoaringBitmap::new(),
+    }
+}
+
+/// The ordinals from the first to the last of a set; an empty one's hold nobody.
+fn bounds(these: &RoaringBitmap) -> RangeInclusive<u64> {
+    u64::from(these.min().unwrap_or_default())..=u64::from(these.max().unwrap_or_default())
+}
+
+/// Whether a page can hold a value that is sought: one that passes, or, if absent users pass, one
+/// that does not.
+fn may_hold(predicate: &Predicate, zone: &Zone) -> bool {
+    match (predicate, zone) {
+        // `ne`: sought is what lies in the range.
+        (Predicate::Int(test), zone) if test.outside => zone.may_hold_int(test.min, test.max),
+        (predicate @ Predicate::Int(_), Zone::Int { min, max }) => predicate.may_pass(*min, *max),
+        (Predicate::Text(test), zone)
+            if test.collation() == Collation::Exact
+                && matches!(test.op(), TextOp::Order(Order::Eq) | TextOp::Order(Order::Ne)) =>
+        {
+            zone.may_hold_bytes(test.key().as_bytes())
+        }
+        (Predicate::Bytes(test), zone) if matches!(test.order, Order::Eq | Order::Ne) => {
+            zone.may_hold_bytes(&test.value)
+        }
+        _ => true,
+    }
+}
