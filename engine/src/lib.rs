@@ -4,6 +4,7 @@
 //! [`pool::request::Transaction`] and is durable when [`Pool::commit`] returns; reads go through a
 //! [`pool::snapshot::Snapshot`], which never changes.
 
+pub mod bulk;
 pub mod column;
 mod commit;
 pub mod compact;

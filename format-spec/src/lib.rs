@@ -7,6 +7,7 @@
 pub mod column;
 pub mod error;
 pub mod ids;
+pub mod install;
 pub mod keyfile;
 pub mod manifest;
 pub mod ops;

@@ -360,7 +360,7 @@ impl ManifestBody {
     }
 }
 
-fn encode_file_ref(file: &FileRef, out: &mut Vec<u8>) {
+pub(crate) fn encode_file_ref(file: &FileRef, out: &mut Vec<u8>) {
     out.put_varint(file.id.0);
     out.put_u8(file.place as u8);
     out.put_u16(file.folder);
@@ -385,7 +385,7 @@ fn encode_file_ref(file: &FileRef, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_file_ref(reader: &mut Reader<'_>) -> Result<FileRef, DecodeError> {
+pub(crate) fn decode_file_ref(reader: &mut Reader<'_>) -> Result<FileRef, DecodeError> {
     let id = FileId(reader.varint()?);
     let place = match reader.u8()? {
         0 => FilePlace::Flush,

@@ -339,6 +339,15 @@ impl Shared {
         self.wake_commit();
     }
 
+    /// Commits what was prepared otherwise than from a transaction; `None` if it was beaten.
+    pub(crate) fn commit_prepared(&self, pool: &Arc<OpenPool>, prepared: Prepared) -> Result<Option<Committed>> {
+        match self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Prepared(prepared)) {
+            Reply::Committed(committed) => Ok(Some(committed)),
+            Reply::Failed(error) => Err(error),
+            Reply::Beaten => Ok(None),
+        }
+    }
+
     /// Commits a change of the catalogue and waits until it is durable.
     pub(crate) fn commit_catalogue(&self, body: Vec<u8>) -> Result<Seq> {
         let prepared = Catalogue::prepared(body);

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use stoa_format::install::INSTALL_DOCUMENT;
 use stoa_format::manifest::{ManifestBody, PeriodRef};
 use stoa_format::ops::{EventKind, FrameReader, Operation};
 use stoa_format::{Epoch, KeyEpoch, Ordinal, Period, PoolId, Seq, Sub};
@@ -133,6 +134,10 @@ pub(crate) struct OpenPool {
     pub dropped: AtomicBool,
     /// Directories that are known to be there after a crash.
     pub made_dirs: Mutex<HashSet<PathBuf>>,
+    /// Users are being loaded in bulk: other writes are refused meanwhile.
+    pub loading: AtomicBool,
+    /// Installs with an id below this one are done.
+    pub installed_below: AtomicU64,
     pub last_use_ms: AtomicU64,
 }
 
@@ -148,6 +153,14 @@ pub(crate) struct PoolSecrets {
 /// whole, never left half changed.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The UUIDv7 of 16 random bytes and a time.
+pub(crate) fn uuid_v7(mut bytes: [u8; 16], now_ms: u64) -> Sub {
+    bytes[..6].copy_from_slice(&now_ms.to_be_bytes()[2..]);
+    bytes[6] = bytes[6] & 0x0f | 0x70;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    Sub(bytes)
 }
 
 impl OpenPool {
@@ -236,6 +249,8 @@ impl OpenPool {
             trouble: Mutex::new(None),
             dropped: AtomicBool::new(false),
             made_dirs: Mutex::new(HashSet::new()),
+            loading: AtomicBool::new(false),
+            installed_below: AtomicU64::new(body.next_file_id),
             last_use_ms: AtomicU64::new(now_ms),
             checkpoint: Mutex::new(body),
             shared,
@@ -279,10 +294,7 @@ impl OpenPool {
     pub(crate) fn mint_sub(&self, now_ms: u64) -> Result<Sub> {
         let mut bytes = [0; 16];
         self.shared.random(&mut bytes)?;
-        bytes[..6].copy_from_slice(&now_ms.to_be_bytes()[2..]);
-        bytes[6] = bytes[6] & 0x0f | 0x70;
-        bytes[8] = bytes[8] & 0x3f | 0x80;
-        Ok(Sub(bytes))
+        Ok(uuid_v7(bytes, now_ms))
     }
 
     /// The hash under which the alias index has a collated value.
@@ -318,6 +330,7 @@ impl OpenPool {
         let mut frame = FrameReader::decode(plain).map_err(fault)?;
         let mut seq = first_seq;
         let mut documents: Option<Documents> = None;
+        let mut installs: Vec<&[u8]> = Vec::new();
         let mut leaves: Vec<(u64, u128)> = Vec::new();
         while let Some(mut transaction) = frame.next_transaction().map_err(fault)? {
             while let Some(op) = transaction.next_op().map_err(fault)? {
@@ -337,6 +350,7 @@ impl OpenPool {
                     Operation::Event { event: EventKind::GroupCreate, .. } => drop(self.groups.fetch_add(1, Relaxed)),
                     Operation::Event { event: EventKind::GroupDelete, .. } => drop(self.groups.fetch_sub(1, Relaxed)),
                     Operation::Event { .. } => {}
+                    Operation::Meta { name: INSTALL_DOCUMENT, content } => installs.extend(content),
                     Operation::Meta { name, content } => {
                         let documents = documents.get_or_insert_with(|| (*version.documents).clone());
                         set_document(documents, name, content)?;
@@ -352,7 +366,7 @@ impl OpenPool {
             let documents = Arc::new(documents);
             self.version.rcu(|version| Version { documents: Arc::clone(&documents), ..(**version).clone() });
         }
-        Ok(())
+        installs.into_iter().try_for_each(|content| self.apply_install(content))
     }
 
     fn note_key(&self, keyspace: stoa_format::Keyspace, key: &[u8]) {

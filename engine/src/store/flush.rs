@@ -193,7 +193,7 @@ impl OpenPool {
     }
 
     /// A writer of a new file of this pool, under its newest data key.
-    pub(super) fn new_file(&self, place: FilePlace, folder: u16) -> Result<RunWriter> {
+    pub(crate) fn new_file(&self, place: FilePlace, folder: u16) -> Result<RunWriter> {
         self.make_folder(place, folder)?;
         let ((key_epoch, data_key), hedge) = {
             let keyring = lock(&self.keyring);
@@ -209,7 +209,7 @@ impl OpenPool {
 }
 
 /// The manifest's entry of a file all of whose sections are in use.
-pub(super) fn file_ref(finished: &FinishedRun, age: u64, is_dense: impl Fn(AttrId) -> bool) -> FileRef {
+pub(crate) fn file_ref(finished: &FinishedRun, age: u64, is_dense: impl Fn(AttrId) -> bool) -> FileRef {
     let mut file = finished.file_ref(age);
     for (number, section) in finished.sections.iter().enumerate() {
         let content = match section.id {

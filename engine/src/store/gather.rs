@@ -124,7 +124,7 @@ pub(super) fn is_expired(keyspace: Keyspace, value: &[u8], from_ms: u64) -> bool
 
 /// How many leading bytes of a keyspace's keys its filters are over; 0 for no filter. It is the
 /// length that its look-ups ask for.
-pub(super) fn filter_prefix(keyspace: Keyspace) -> u16 {
+pub(crate) fn filter_prefix(keyspace: Keyspace) -> u16 {
     match keyspace {
         keyspace::ALIASES | keyspace::MULTI => 10,
         keyspace::MEMBERS => 16,

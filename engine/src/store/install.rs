@@ -20,7 +20,7 @@ use stoa_format::store::CatalogueEntry;
 use stoa_format::{FileId, KeyEpoch, Period, Seq};
 
 use super::catalogue::CatalogueChange;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::io::replace;
 use crate::keys::SealKey;
 use crate::manifest;
@@ -81,7 +81,14 @@ impl OpenPool {
 
     fn next_body(&self, change: &Change) -> Result<(ManifestBody, RoaringBitmap)> {
         let mut body = lock(&self.checkpoint).clone();
-        let mut live = self.version.load().runs.live.clone();
+        let before = self.version.load();
+        let mut live = before.runs.live.clone();
+        let is_new = |file: &FileRef| !body.files.iter().any(|known| known.id == file.id);
+        if change.flushed.is_none() && before.runs.files.iter().any(|(file, _)| is_new(file)) {
+            // A frame has put them there, and a manifest that names them must be past it.
+            return Err(Error::new(ErrorKind::TryAgain, "files were installed that no flush has seen yet"));
+        }
+        body.files = before.runs.files.iter().map(|(file, _)| file.clone()).collect();
         if let Some(flushed) = &change.flushed {
             live = flushed.live.clone();
             body.flushed_seq = flushed.seq;
@@ -193,12 +200,12 @@ impl OpenPool {
     }
 
     /// Makes a folder for run files, durably.
-    pub(super) fn make_folder(&self, place: FilePlace, folder: u16) -> Result<()> {
+    pub(crate) fn make_folder(&self, place: FilePlace, folder: u16) -> Result<()> {
         self.make_dir(&folder_name(place, folder))
     }
 
     /// Makes the names in a folder of run files durable.
-    pub(super) fn sync_folder(&self, place: FilePlace, folder: u16) -> Result<()> {
+    pub(crate) fn sync_folder(&self, place: FilePlace, folder: u16) -> Result<()> {
         let path = self.dir.join(folder_name(place, folder));
         self.shared.io.sync_dir(&path).map_err(|source| io_error("syncing", &path, source))
     }

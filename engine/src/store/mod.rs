@@ -9,8 +9,8 @@
 pub(crate) mod catalogue;
 mod compaction;
 mod create;
-mod flush;
-mod gather;
+pub(crate) mod flush;
+pub(crate) mod gather;
 mod install;
 pub(crate) mod jobs;
 mod options;

@@ -209,8 +209,12 @@ impl Shared {
             .map_err(|source| io_error("removing", &dir, source))
     }
 
-    /// Refuses a write to a pool whose memtables are full.
+    /// Refuses a write to a pool whose memtables are full, or that is being loaded.
     pub(crate) fn admit(&self, pool: &Arc<OpenPool>) -> Result<()> {
+        if pool.loading.load(std::sync::atomic::Ordering::Acquire) {
+            let what = "users are being loaded into this pool: try again when that is done";
+            return Err(Error::new(ErrorKind::TryAgain, what));
+        }
         if pool.memtable_bytes() <= self.limits.memtable_bytes * 4 {
             return Ok(());
         }

@@ -22,20 +22,38 @@ const ID_MAX_BYTES: usize = 1024;
 /// A success is written down when the last one is older than this.
 const SUCCESS_GRAIN_MS: u64 = 60_000;
 
-fn check_length(what: &str, text: &str) -> Result<()> {
+/// Checks the length of a factor's id, a provider or a subject.
+pub(crate) fn check_length(what: &str, text: &str) -> Result<()> {
     match text.len() {
         1..=ID_MAX_BYTES => Ok(()),
         _ => Err(Error::invalid(format!("{what} wants 1 to {ID_MAX_BYTES} bytes"))),
     }
 }
 
+/// Checks a further factor's kind, id and secret.
+pub(crate) fn check_factor(kind: &str, id: &str, blob: &[u8]) -> Result<()> {
+    if !FACTOR_KINDS.contains(&kind) {
+        return Err(Error::invalid("the kind of a factor is totp, webauthn or recovery"));
+    }
+    check_length("the id of a factor", id)?;
+    match blob.len() <= BLOB_MAX_BYTES {
+        true => Ok(()),
+        false => Err(Error::limit("the secret of a factor exceeds 65536 bytes")),
+    }
+}
+
+/// Checks the form and the cost of a password's hash.
+pub(crate) fn check_password(stored: &str, caps: &password::Caps) -> Result<()> {
+    password::parse(stored, caps).map(drop).map_err(|error| match error {
+        password::HashError::TooCostly(_) => Error::limit(format!("{error}")).because(error),
+        _ => Error::invalid(format!("the password hash cannot be taken: {error}")).because(error),
+    })
+}
+
 impl Draft<'_> {
     /// Stages a password hash, checked for its form and its cost.
     pub(super) fn set_password(&mut self, ordinal: Ordinal, stored: &str) -> Result<bool> {
-        password::parse(stored, &self.snapshot.pool.caps()).map_err(|error| match error {
-            password::HashError::TooCostly(_) => Error::limit(format!("{error}")).because(error),
-            _ => Error::invalid(format!("the password hash cannot be taken: {error}")).because(error),
-        })?;
+        check_password(stored, &self.snapshot.pool.limits().password_caps)?;
         let cell = OwnedCell::Bytes(Bytes::copy_from_slice(stored.as_bytes()));
         let set = self.set_fact_cell(ordinal, AttrId::PASSWORD, Some(cell))?;
         if set {
@@ -162,13 +180,7 @@ impl Draft<'_> {
         label: Option<&str>,
         blob: &[u8],
     ) -> Result<Outcome> {
-        if !FACTOR_KINDS.contains(&kind) {
-            return Err(Error::invalid("the kind of a factor is totp, webauthn or recovery"));
-        }
-        check_length("the id of a factor", id)?;
-        if blob.len() > BLOB_MAX_BYTES {
-            return Err(Error::limit("the secret of a factor exceeds 65536 bytes"));
-        }
+        check_factor(kind, id, blob)?;
         let ordinal = self.require(user)?;
         self.check_version(ordinal, if_version)?;
         let sub = self.sub(ordinal)?;

@@ -21,7 +21,8 @@ const TEXT_MAX_BYTES: usize = 2048;
 /// The longest JSON of a group.
 const JSON_MAX_BYTES: usize = 64 * 1024;
 
-fn check_name(name: &str) -> Result<()> {
+/// Checks a group's name.
+pub(crate) fn check_name(name: &str) -> Result<()> {
     GroupName::parse(name).map(drop).map_err(|fault| Error::invalid(fault.to_string()).because(fault))
 }
 
@@ -190,7 +191,8 @@ impl Draft<'_> {
     }
 }
 
-fn apply_fields(record: &mut GroupRecord, fields: &GroupFields) -> Result<()> {
+/// Sets the properties that `fields` names.
+pub(crate) fn apply_fields(record: &mut GroupRecord, fields: &GroupFields) -> Result<()> {
     for (text, place) in [
         (&fields.description, &mut record.description),
         (&fields.role, &mut record.role),

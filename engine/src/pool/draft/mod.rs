@@ -16,6 +16,9 @@ mod schema;
 mod setall;
 mod users;
 
+pub(crate) use creds::{check_factor, check_length, check_password};
+pub(crate) use groups::{apply_fields, check_name};
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -109,6 +112,11 @@ pub(crate) fn sign_in_conflict(ordinal: Ordinal) -> u64 {
     conflict(1, &ordinal.0.to_be_bytes())
 }
 
+/// The conflict key of what every transaction rests on: whoever writes it beats all drafts.
+pub(crate) fn schema_conflict() -> u64 {
+    conflict(3, b"schema")
+}
+
 fn conflict(tag: u8, bytes: &[u8]) -> u64 {
     let mut buffer = [0; 40];
     if bytes.len() < buffer.len() {
@@ -166,7 +174,7 @@ impl<'a> Draft<'a> {
             digests: HashMap::new(),
             claims: Vec::new(),
             events: Vec::new(),
-            reads: HashSet::from([conflict(3, b"schema")]),
+            reads: HashSet::from([schema_conflict()]),
             writes: HashSet::new(),
             exclusive: false,
             reserved,
@@ -561,7 +569,7 @@ impl<'a> Draft<'a> {
             body.len() - record.len() + AnswerRecord::SEQ_AT
         });
         if self.exclusive || !self.documents.is_empty() {
-            self.writes.insert(conflict(3, b"schema"));
+            self.writes.insert(schema_conflict());
         }
         Prepared {
             base_seq: self.snapshot.seq,

@@ -159,15 +159,29 @@ impl Attribute {
                 .iter()
                 .filter_map(|element| if let Value::Str(text) = element { Some(&**text) } else { None })
         };
-        if self.alias != Alias::None {
-            if texts().any(|text| text.is_empty() || (!text.is_ascii() && self.key(text).is_empty())) {
-                return Err(ValueFault::EmptyAlias);
-            }
-            if self.multi && has_equals(texts().map(|text| self.key(text))) {
-                return Err(ValueFault::SameAlias);
-            }
+        texts().try_for_each(|text| self.check_rules(text))?;
+        if self.multi && self.alias != Alias::None && has_equals(texts().map(|text| self.key(text))) {
+            return Err(ValueFault::SameAlias);
         }
-        if self.id == standard::PHONE_NUMBER && !texts().all(is_e164) {
+        Ok(())
+    }
+
+    /// Checks a text for this attribute of one string, in place.
+    ///
+    /// # Errors
+    /// As [`Attribute::parse`].
+    pub fn check_text(&self, text: &str) -> Result<(), InvalidValue> {
+        let max_bytes = self.max_bytes().min(self.ty.max_bytes().unwrap_or(usize::MAX));
+        let short = if text.len() <= max_bytes { Ok(()) } else { Err(ValueFault::TooLong { max_bytes }) };
+        short.and_then(|()| self.check_rules(text)).map_err(|fault| self.invalid(fault))
+    }
+
+    /// What goes beyond the type for each text alone.
+    fn check_rules(&self, text: &str) -> Result<(), ValueFault> {
+        if self.alias != Alias::None && (text.is_empty() || (!text.is_ascii() && self.key(text).is_empty())) {
+            return Err(ValueFault::EmptyAlias);
+        }
+        if self.id == standard::PHONE_NUMBER && !is_e164(text) {
             return Err(ValueFault::NotE164);
         }
         Ok(())
