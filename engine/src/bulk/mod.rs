@@ -33,9 +33,11 @@
 mod aliases;
 mod columns;
 mod files;
+mod finish;
 mod groups;
 mod install;
 mod load;
+mod row;
 mod sorted;
 mod user;
 
