@@ -1,1 +1,41 @@
-//! Stoa server.
+//! Stoa over the network: RESP on TCP, TLS and a Unix socket, access control, metrics.
+//!
+//! A thin layer over the engine: parse, authorise, call, answer. From the outside in:
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | `serve` · `listener` · `tls` · `health` | starting and stopping; taking connections; metrics and health |
+//! | `connection` | one connection: buffers, order of replies, transactions |
+//! | `resp` | the protocol's bytes |
+//! | `command` | the one declaration of the commands, and what is generated from it |
+//! | `acl` · `audit` | who may do what; who did |
+//! | `args` · `dispatch` | arguments; what each command does |
+//! | `hashing` | threads for password hashing |
+//!
+//! No argument of a request is ever echoed: not in errors, logs, metrics or listings of connections.
+
+mod acl;
+mod args;
+mod audit;
+mod command;
+mod config;
+mod connection;
+mod dispatch;
+mod error;
+mod hashing;
+mod health;
+mod listener;
+mod refusal;
+mod resp;
+mod serve;
+mod shared;
+mod stats;
+mod tls;
+
+pub use acl::{FirstSecret, mint_admin};
+pub use config::{DEFAULT_METRICS_PORT, DEFAULT_PORT, HashingConfig, Limits, ServerConfig, StoreBudgets, TlsConfig};
+pub use error::ServeError;
+pub use serve::{Addresses, Server, serve};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! The audit log: who changed access, pools, keys and configuration, and who was refused.
+//!
+//! It is a ring of the newest entries in memory, written to one sealed document of the store: before
+//! a privileged command is answered, and otherwise within a second. No entry holds an argument other
+//! than the pool's name.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use stoa_engine::Store;
+
+use crate::shared::now_ms;
+
+/// The store's document that the entries stand in.
+const DOCUMENT: &str = "audit";
+/// How many entries are kept.
+const ENTRIES_MAX: usize = 2048;
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuditEntry {
+    /// Counts the entries, from 1.
+    pub n: u64,
+    /// Milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// The access-control user; empty before authentication.
+    pub user: String,
+    /// The command's name.
+    pub command: String,
+    /// The pool, where the command names one.
+    pub pool: Option<String>,
+    /// `ok`, or the first word of the error.
+    pub outcome: String,
+    /// The peer's address.
+    pub address: String,
+}
+
+#[derive(Default)]
+struct State {
+    entries: VecDeque<AuditEntry>,
+    last: u64,
+    is_dirty: bool,
+}
+
+/// The audit log of one store.
+#[derive(Default)]
+pub(crate) struct Audit {
+    state: Mutex<State>,
+    /// One writer at a time, so that an older document never replaces a newer one.
+    writing: Mutex<()>,
+}
+
+impl Audit {
+    /// The log that the store's document holds.
+    ///
+    /// # Errors
+    /// A document that this version does not understand.
+    pub(crate) fn load(store: &Store) -> Result<Self, String> {
+        let Some(content) = store.document(DOCUMENT) else { return Ok(Self::default()) };
+        let entries: VecDeque<AuditEntry> = serde_json::from_slice(&content)
+            .map_err(|error| format!("the audit document is malformed at column {}", error.column()))?;
+        let last = entries.back().map_or(0, |entry| entry.n);
+        Ok(Self { state: Mutex::new(State { entries, last, is_dirty: false }), writing: Mutex::default() })
+    }
+
+    /// Adds an entry; its number and time are set here.
+    pub(crate) fn add(&self, mut entry: AuditEntry) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last += 1;
+        (entry.n, entry.time_ms) = (state.last, now_ms());
+        state.entries.push_back(entry);
+        if state.entries.len() > ENTRIES_MAX {
+            state.entries.pop_front();
+        }
+        state.is_dirty = true;
+    }
+
+    /// Entries from number `from` on, oldest first.
+    pub(crate) fn from(&self, from: u64, count: usize) -> Vec<AuditEntry> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.entries.iter().filter(|entry| entry.n >= from).take(count).cloned().collect()
+    }
+
+    /// Writes the log to the store if it changed; blocks until it is durable.
+    pub(crate) fn save(&self, store: &Store) {
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let content = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if !std::mem::take(&mut state.is_dirty) {
+                return;
+            }
+            serde_json::to_vec(&state.entries).expect("strings and numbers are always JSON")
+        };
+        if let Err(error) = store.set_document(DOCUMENT, content.into()) {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).is_dirty = true;
+            tracing::error!(word = error.kind().word(), "the audit log could not be written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_entries_are_kept_and_numbered() {
+        let audit = Audit::default();
+        for _ in 0..ENTRIES_MAX + 3 {
+            audit.add(AuditEntry {
+                n: 0,
+                time_ms: 0,
+                user: "a".into(),
+                command: "POOL.DROP".into(),
+                pool: Some("p".into()),
+                outcome: "ok".into(),
+                address: String::new(),
+            });
+        }
+        let all = audit.from(0, usize::MAX);
+        assert_eq!((all.len(), all[0].n), (ENTRIES_MAX, 4));
+        assert_eq!(audit.from(ENTRIES_MAX as u64 + 3, 10).len(), 1);
+    }
+}

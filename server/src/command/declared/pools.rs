@@ -1,0 +1,56 @@
+//! Pools: their schema and configuration.
+
+use super::Category::{Connection, Dangerous, Schema};
+use super::{Command, Flags, Heavy, Run};
+use crate::dispatch::pools;
+
+const CHANGE: Flags = Flags::WRITE.and(Flags::NO_MULTI).and(Flags::AUDITED);
+const JOB: Flags = Flags::NO_MULTI;
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command::pool(
+        "POOL.CREATE",
+        "pool [SCHEMA json] [KEY uri]",
+        Schema,
+        Run::Call(pools::create, Heavy::Always),
+        "map id, seq",
+        "Makes a pool",
+    )
+    .with(CHANGE),
+    Command::new(
+        "POOL.LIST",
+        "[LIMIT n] [CURSOR cursor]",
+        Connection,
+        Run::Call(pools::list, Heavy::Never),
+        "map pools, cursor, seq",
+        "The names of the pools that this user may see",
+    )
+    .with(JOB),
+    Command::pool(
+        "POOL.ALTER",
+        "pool [IF version] SCHEMA json",
+        Schema,
+        Run::Call(pools::alter, Heavy::Always),
+        "map version, seq",
+        "Changes the schema, if the data allows it",
+    )
+    .with(CHANGE),
+    Command::pool(
+        "POOL.CONFIG",
+        "pool (SET name [IF version] json | GET name | LIST | DEL name)",
+        Schema,
+        Run::Call(pools::config, Heavy::Always),
+        "map version, seq · map version, json · map names, cursor, seq · map seq, changed",
+        "Configuration documents: login, lockout, password, protection and the client's own",
+    )
+    .with(CHANGE),
+    Command::pool(
+        "POOL.DROP",
+        "pool CONFIRM pool",
+        Dangerous,
+        Run::Call(pools::drop, Heavy::Always),
+        "map changed",
+        "Destroys a pool, its wrapped keys first",
+    )
+    .with(CHANGE),
+];

@@ -1,0 +1,71 @@
+//! Replies that come later, from another thread.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::Footprint;
+use crate::command::Entry;
+use crate::refusal::Result;
+use crate::resp::Reply;
+use crate::shared::Shared;
+
+/// A command whose arguments are read, and which is answered later.
+pub(crate) struct Later {
+    /// What it touches.
+    pub footprint: Footprint,
+    /// Starts the work; called on the connection's thread, so it must not block.
+    pub start: Box<dyn FnOnce(Answer) + Send>,
+}
+
+/// The right to answer one request, once. Dropped without an answer, the connection says that the
+/// outcome is unknown.
+pub(crate) struct Answer {
+    to: oneshot::Sender<Vec<u8>>,
+    resp3: bool,
+    shared: Arc<Shared>,
+    entry: &'static Entry,
+    started: Instant,
+}
+
+impl Answer {
+    /// An answer, and where it will arrive.
+    pub(crate) fn new(shared: &Arc<Shared>, entry: &'static Entry, resp3: bool) -> (Self, oneshot::Receiver<Vec<u8>>) {
+        let (to, from) = oneshot::channel();
+        (Self { to, resp3, shared: shared.clone(), entry, started: Instant::now() }, from)
+    }
+
+    /// Answers what `write` writes, or its refusal.
+    pub(crate) fn give(self, write: impl FnOnce(&mut Reply<'_>) -> Result<()>) {
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, self.resp3);
+        let refused = write(&mut reply).err();
+        if let Some(refused) = &refused {
+            reply.truncate(0);
+            reply.error(refused.word(), refused.sentence());
+        }
+        self.shared.stats.answered(self.entry, self.started.elapsed(), refused.map(|refused| refused.word()));
+        // The connection may be gone.
+        let _ = self.to.send(out);
+    }
+
+    /// The server.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Answers on a thread for long work, as soon as one is free.
+    pub(crate) fn give_blocking(self, write: impl FnOnce(&mut Reply<'_>) -> Result<()> + Send + 'static) {
+        let runtime = self.shared.runtime.clone();
+        let scans = self.shared.scans.clone();
+        runtime.spawn(async move {
+            // Never closed while the server lives.
+            let Ok(permit) = scans.acquire_owned().await else { return };
+            tokio::task::spawn_blocking(move || {
+                self.give(write);
+                drop(permit);
+            });
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! Reading users.
+
+use bytes::Bytes;
+use stoa_engine::pool::filter::Filter;
+use stoa_engine::pool::value::Value;
+use stoa_engine::pool::view::UserView;
+use stoa_engine::{Pool, UserQuery};
+
+use super::{Call, listing, time_text};
+use crate::args::{Args, Options, Takes, is_attribute};
+use crate::refusal::{Refusal, Result};
+use crate::resp::Reply;
+
+/// The most users of one MGET.
+const MGET_MAX: usize = 1000;
+
+const READ: &[(&str, Takes)] = &[("MINSEQ", Takes::Word)];
+const PAGED: &[(&str, Takes)] = &[("MINSEQ", Takes::Word), ("LIMIT", Takes::Word), ("CURSOR", Takes::Word)];
+
+/// `USER.GET pool user [MINSEQ seq] [attr ...]`
+pub(crate) fn get(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let pool = call.pool(&mut args)?;
+    let user = call.user(&pool, &mut args)?;
+    let options = Options::read(&mut args, READ)?;
+    let is_whole = args.left() == 0;
+    let select = listing::select(call, &pool, &mut args)?;
+    match call.snapshot(&pool, &options)?.user(&user, &select)? {
+        Some(view) => write_user(reply, &view, is_whole),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// `USER.MGET pool [MINSEQ seq] user ...`
+pub(crate) fn mget(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let pool = call.pool(&mut args)?;
+    let options = Options::read(&mut args, READ)?;
+    let users = listing::users(call, &pool, &mut args, MGET_MAX)?;
+    let select = listing::visible(call, &pool);
+    let views = call.snapshot(&pool, &options)?.users(&users, &select)?;
+    let output_max = call.shared.config.limits.output_buffer_bytes;
+    reply.array(views.len());
+    for view in &views {
+        match view {
+            Some(view) => write_user(reply, view, true),
+            None => reply.null(),
+        }
+        if reply.len() > output_max {
+            return Err(Refusal::limit("the reply is too large: ask for fewer users at once"));
+        }
+    }
+    Ok(())
+}
+
+/// `USER.LIST pool …`
+pub(crate) fn list(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let pool = call.pool(&mut args)?;
+    let options = Options::read(
+        &mut args,
+        &[
+            ("MINSEQ", Takes::Word),
+            ("FILTER", Takes::Word),
+            ("ARGS", Takes::Counted),
+            ("SORT", Takes::Word),
+            ("DESC", Takes::Nothing),
+            ("LIMIT", Takes::Word),
+            ("CURSOR", Takes::Word),
+        ],
+    )?;
+    let is_whole = !args.keyword("ATTRS");
+    if is_whole {
+        args.end()?;
+    }
+    let select = listing::select(call, &pool, &mut args)?;
+    let (filter, filter_args) = filter(call, &pool, &options)?;
+    let sort = options.text("SORT")?;
+    if let Some(sort) = sort {
+        if !is_attribute(sort.as_bytes()) {
+            return Err(Refusal::invalid("SORT names no attribute"));
+        }
+        if !listing::BUILT_IN.contains(&sort) {
+            call.may_see(sort)?;
+        }
+    } else if options.has("DESC") {
+        return Err(Refusal::invalid("DESC goes with SORT"));
+    }
+    let query = UserQuery {
+        filter: filter.map(Into::into),
+        args: filter_args,
+        sort: sort.map(Into::into),
+        desc: options.has("DESC"),
+        select,
+    };
+    let page = pool.list_users(&query, &listing::page(call, &options)?)?;
+    listing::write_page(reply, "users", &page, |reply, view| write_user(reply, view, is_whole));
+    Ok(())
+}
+
+/// `USER.COUNT pool [MINSEQ seq] [FILTER filter [ARGS n value ...]]`
+pub(crate) fn count(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let pool = call.pool(&mut args)?;
+    let options =
+        Options::read(&mut args, &[("MINSEQ", Takes::Word), ("FILTER", Takes::Word), ("ARGS", Takes::Counted)])?;
+    args.end()?;
+    let (filter, filter_args) = filter(call, &pool, &options)?;
+    reply.count(call.snapshot(&pool, &options)?.count(filter, &filter_args)?);
+    Ok(())
+}
+
+/// `USER.GROUPS pool user [MINSEQ seq] [LIMIT n] [CURSOR cursor]`
+pub(crate) fn groups(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let pool = call.pool(&mut args)?;
+    let user = call.user(&pool, &mut args)?;
+    let options = Options::read(&mut args, PAGED)?;
+    args.end()?;
+    let page = pool.list_groups_of(&user, &listing::page(call, &options)?)?;
+    listing::write_page(reply, "groups", &page, |reply, name| reply.bulk(name.as_bytes()));
+    Ok(())
+}
+
+/// The filter of a request, if the caller may use all attributes that it names.
+pub(super) fn filter<'a>(call: &Call<'_>, pool: &Pool, options: &Options<'a>) -> Result<(Option<&'a str>, Vec<Bytes>)> {
+    let args = options.counted("ARGS")?;
+    let Some(text) = options.text("FILTER")? else {
+        return if args.is_empty() { Ok((None, args)) } else { Err(Refusal::invalid("ARGS goes with FILTER")) };
+    };
+    // An unlimited caller's filter is judged by the engine alone.
+    if !call.actor.sees_all() {
+        let snapshot = pool.snapshot();
+        let filter = Filter::parse(text.as_bytes(), &args, snapshot.schema())
+            .map_err(|error| Refusal::invalid(error.to_string()))?;
+        let unlimited = |name: &&str| *name != "groups" && !listing::BUILT_IN.contains(name);
+        filter.attributes().filter(unlimited).try_for_each(|name| call.may_see(name))?;
+    }
+    Ok((Some(text), args))
+}
+
+/// Writes a user: all of it with the built-in fields, or just what was asked for.
+pub(super) fn write_user(reply: &mut Reply<'_>, view: &UserView, is_whole: bool) {
+    let set = |value: &Option<Value>| !is_whole || value.is_some();
+    let attrs = view.attrs.iter().filter(|(_, value)| set(value));
+    reply.map(attrs.clone().count() + if is_whole { 6 } else { 0 });
+    if is_whole {
+        reply.bulk("sub");
+        reply.bulk(view.sub.text());
+        reply.bulk("version");
+        reply.count(view.version);
+        reply.bulk("enabled");
+        reply.boolean(view.enabled);
+        reply.bulk("status");
+        reply.bulk(view.status.word());
+        reply.bulk("created_at");
+        reply.bulk(time_text(view.created_at_ms));
+        reply.bulk("updated_at");
+        reply.bulk(time_text(view.updated_at_ms));
+    }
+    for (name, value) in attrs {
+        reply.bulk(name.as_bytes());
+        // A version is a RESP integer under whatever name it is asked for.
+        match value {
+            Some(Value::Int(version)) if &**name == "version" => reply.integer(*version),
+            value => write_value(reply, value.as_ref()),
+        }
+    }
+}
+
+/// Writes a value as it travels.
+pub(super) fn write_value(reply: &mut Reply<'_>, value: Option<&Value>) {
+    match value {
+        None => reply.null(),
+        Some(Value::Bool(value)) => reply.boolean(*value),
+        Some(value) => reply.bulk(value.wire()),
+    }
+}

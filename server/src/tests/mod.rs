@@ -1,0 +1,10 @@
+//! The server over real sockets: each test starts one on ports that the system chooses.
+
+mod access;
+mod client;
+mod connection;
+mod harness;
+mod limits;
+mod lists;
+mod secure;
+mod users;
