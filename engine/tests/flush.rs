@@ -3,7 +3,8 @@
 use stoa_engine::pool::request::{Input, NewUser, Op, Transaction, UserRef};
 use stoa_engine::pool::snapshot::Snapshot;
 use stoa_engine::pool::view::Select;
-use stoa_engine::{JobKind, JobState, Pool, Store, StoreOptions};
+use stoa_engine::{ErrorKind, JobKind, JobState, Pool, Store, StoreOptions};
+use stoa_format::Seq;
 
 fn options(dir: &tempfile::TempDir) -> StoreOptions {
     StoreOptions::new(dir.path().join("DATA"))
@@ -213,4 +214,112 @@ fn wait(pool: &Pool, id: u64) -> stoa_engine::Job {
         }
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
+}
+
+/// Closes and opens the store; each start begins a segment of the log.
+fn again(store: Store, options: &StoreOptions) -> Store {
+    store.close().unwrap();
+    Store::open(options.clone()).unwrap()
+}
+
+fn segments(dir: &tempfile::TempDir) -> usize {
+    let names = std::fs::read_dir(dir.path().join("DATA/wal")).unwrap();
+    names.filter(|name| name.as_ref().unwrap().file_name().to_string_lossy().starts_with('0')).count()
+}
+
+#[test]
+fn the_log_moves_on_and_nothing_is_lost_from_small_pools() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(&dir);
+    options.limits.log_segments_max = 3;
+    let mut store = Store::open(options.clone()).unwrap();
+    for pool in 0..20 {
+        store.create_pool(&format!("pool{pool}"), None, None).unwrap();
+    }
+    for round in 0..8 {
+        for pool in 0..20 {
+            // One is used in each round, some now and then, one never again.
+            if pool == 0 || (round + pool) % 3 == 0 && pool != 19 || round == 0 {
+                create(&store.pool(&format!("pool{pool}")).unwrap(), round);
+            }
+        }
+        if round == 4 {
+            store.pool("pool0").unwrap().flush().unwrap();
+        }
+        store = again(store, &options);
+    }
+    let patience = std::time::Instant::now();
+    while segments(&dir) > 3 {
+        assert!(patience.elapsed().as_secs() < 20, "{} segments are left", segments(&dir));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    for _ in 0..2 {
+        for pool in 0..20 {
+            let users: Vec<usize> =
+                (0..8).filter(|round| pool == 0 || (round + pool) % 3 == 0 && pool != 19 || *round == 0).collect();
+            let pool = store.pool(&format!("pool{pool}")).unwrap();
+            assert_eq!(pool.snapshot().user_count().unwrap(), users.len() as u64);
+            for user in &users {
+                assert!(pool.snapshot().user(&by(*user), &Select::All).unwrap().is_some());
+            }
+            let changes = pool.changes(Seq(1), 100, true).unwrap();
+            assert_eq!(changes.len(), users.len(), "of {}", pool.name());
+            assert_eq!(pool.verify().unwrap().findings, []);
+        }
+        store = again(store, &options);
+    }
+}
+
+#[test]
+fn the_change_feed_has_no_gap_and_says_what_is_no_longer_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(&dir);
+    options.limits.log_segments_max = 1;
+    options.limits.history_bytes = 20_000;
+    let mut store = Store::open(options.clone()).unwrap();
+    store.create_pool("acme", None, None).unwrap();
+    let pool = store.pool("acme").unwrap();
+    create(&pool, 0);
+    set(&pool, 0, &[("given_name", "Ana")]);
+    one(&pool, Op::UserEnable { user: by(0), enabled: false });
+    let changes = pool.changes(Seq(0), 10, true).unwrap();
+    assert_eq!(changes.iter().map(|change| change.seq.0).collect::<Vec<_>>(), [1, 2, 3]);
+    let op = &changes[1].ops[0];
+    assert_eq!((op.op, op.version, &*op.attrs[0]), ("user.set", Some(2), "given_name"));
+    assert_eq!(op.values.as_ref().unwrap()[0].as_ref().unwrap().text(), "Ana");
+    assert_eq!(changes[2].ops[0].op, "user.disable");
+    assert_eq!(pool.changes(Seq(4), 10, false).unwrap(), []);
+    one(&pool, Op::UserDelete { user: by(0), if_version: None });
+    let changes = pool.changes(Seq(2), 1, true).unwrap();
+    assert_eq!(changes[0].ops[0].values, Some(vec![None]), "what is erased is not shown");
+
+    drop(pool);
+    let mut last = 4;
+    for round in 1..30 {
+        let pool = store.pool("acme").unwrap();
+        create(&pool, round);
+        set(&pool, round, &[("given_name", "x"), ("nickname", &"n".repeat(1000))]);
+        last += 2;
+        if round % 4 == 0 {
+            pool.flush().unwrap();
+        }
+        let newest = pool.changes(Seq(last), 10, false).unwrap();
+        assert_eq!(newest.len(), 1);
+        drop(pool);
+        store = again(store, &options);
+    }
+    let patience = std::time::Instant::now();
+    while segments(&dir) > 1 {
+        assert!(patience.elapsed().as_secs() < 20, "{} segments are left", segments(&dir));
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let pool = store.pool("acme").unwrap();
+    let gone = pool.changes(Seq(1), 100, false).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::Expired);
+    let oldest: u64 = gone.message().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(oldest > 1 && oldest < last);
+    let left = pool.changes(Seq(oldest), 1000, false).unwrap();
+    let seqs: Vec<u64> = left.iter().map(|change| change.seq.0).collect();
+    assert_eq!(seqs, (oldest..=last).collect::<Vec<_>>());
+    assert_eq!(pool.changes(Seq(oldest - 1), 1, false).unwrap_err().kind(), ErrorKind::Expired);
 }

@@ -6,6 +6,7 @@
 
 pub mod column;
 pub mod error;
+pub mod history;
 pub mod ids;
 pub mod install;
 pub mod keyfile;

@@ -185,6 +185,7 @@ impl Pipeline {
                         finish_frame(shared, frame, place);
                     }
                     self.wants_spare(shared, log);
+                    shared.watch_log(log.segments().len());
                 }
                 Err(error) => {
                     for frame in frames {

@@ -1,5 +1,6 @@
 //! One pool: its state, its rules, its reads, and how its writes are prepared.
 
+pub(crate) mod changes;
 pub mod check;
 pub mod collation;
 pub(crate) mod draft;

@@ -32,6 +32,7 @@ use crate::keys::{DataKey, HedgeKey, SealKey};
 use crate::memtable::{Delta, Memtable, flat_key};
 use crate::password::Caps;
 use crate::store::Shared;
+use crate::store::history::HistoryFile;
 use crate::store::jobs::Jobs;
 use crate::wal::FramePlace;
 
@@ -114,6 +115,8 @@ pub(crate) struct OpenPool {
     pub waiters: Mutex<Vec<(Seq, Box<dyn FnOnce() + Send>)>>,
     /// The frames that stand in the log, flushed ones too, oldest first.
     pub frames: Mutex<VecDeque<PoolFrame>>,
+    /// The frames that stand in history files, all older than those in the log. Locked after `frames`.
+    pub history: Mutex<VecDeque<HistoryFile>>,
     /// Held while files and manifest change.
     pub flushing: Mutex<()>,
     /// Held by the one compaction at a time.
@@ -240,6 +243,7 @@ impl OpenPool {
             checks: Mutex::new(HashMap::new()),
             waiters: Mutex::new(Vec::new()),
             frames: Mutex::new(VecDeque::new()),
+            history: Mutex::new(VecDeque::new()),
             flushing: Mutex::new(()),
             compacting: Mutex::new(()),
             compaction_queued: AtomicBool::new(false),

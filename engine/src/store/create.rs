@@ -205,6 +205,8 @@ fn open_locked(
         usual_hash: Mutex::new(None),
         changing_pools: Mutex::new(()),
         making_spare: AtomicBool::new(false),
+        retiring: AtomicBool::new(false),
+        retire_again_ms: AtomicU64::new(0),
         threads: Threads::default(),
         closed: AtomicBool::new(false),
         checkpoints: AtomicU64::new(0),
@@ -214,6 +216,9 @@ fn open_locked(
         Threads::start(&shared)
             .map_err(|source| Error::new(ErrorKind::Io, format!("a thread could not be started: {source}")))?;
     }
+    // Each start begins a segment.
+    let segments = shared.pipeline.log().segments().len();
+    shared.watch_log(segments);
     Ok(Store::over(shared))
 }
 

@@ -10,7 +10,7 @@
 //! 4. A period's key is in a durable manifest before it seals a frame, and stays in it while any
 //!    frame that it may have sealed is kept.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -21,7 +21,7 @@ use stoa_format::{FileId, KeyEpoch, Period, Seq};
 
 use super::catalogue::CatalogueChange;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::replace;
+use crate::io::{Io, replace};
 use crate::keys::SealKey;
 use crate::manifest;
 use crate::memtable::Memtable;
@@ -196,7 +196,9 @@ impl OpenPool {
 
     /// The first Seq of the oldest frame that is kept anywhere.
     pub(super) fn oldest_frame(&self) -> Option<Seq> {
-        lock(&self.frames).front().map(|frame| frame.first_seq)
+        let frames = lock(&self.frames);
+        let history = lock(&self.history).front().map(|file| file.first_seq);
+        history.or_else(|| frames.front().map(|frame| frame.first_seq))
     }
 
     /// Makes a folder for run files, durably.
@@ -216,16 +218,20 @@ impl OpenPool {
         if lock(&self.made_dirs).contains(&path) {
             return Ok(());
         }
-        let io = &self.shared.io;
-        io.create_dir_all(&path).map_err(|source| io_error("making", &path, source))?;
-        let on_the_way: Vec<PathBuf> =
-            path.ancestors().skip(1).take_while(|dir| dir.starts_with(&self.shared.data)).map(Into::into).collect();
-        for dir in on_the_way.into_iter().rev() {
-            io.sync_dir(&dir).map_err(|source| io_error("syncing", &dir, source))?;
-        }
+        make_durable_dir(&*self.shared.io, &self.shared.data, &path)?;
         lock(&self.made_dirs).insert(path);
         Ok(())
     }
+}
+
+/// Makes a directory below the data directory, and the names on the way to it durable.
+pub(super) fn make_durable_dir(io: &dyn Io, data: &Path, path: &Path) -> Result<()> {
+    io.create_dir_all(path).map_err(|source| io_error("making", path, source))?;
+    let on_the_way: Vec<&Path> = path.ancestors().skip(1).take_while(|dir| dir.starts_with(data)).collect();
+    for dir in on_the_way.into_iter().rev() {
+        io.sync_dir(dir).map_err(|source| io_error("syncing", dir, source))?;
+    }
+    Ok(())
 }
 
 fn folder_name(place: FilePlace, folder: u16) -> String {

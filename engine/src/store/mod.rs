@@ -11,9 +11,11 @@ mod compaction;
 mod create;
 pub(crate) mod flush;
 pub(crate) mod gather;
+pub(crate) mod history;
 mod install;
 pub(crate) mod jobs;
 mod options;
+mod retire;
 mod slots;
 mod strays;
 mod threads;
@@ -60,6 +62,10 @@ pub(crate) struct Shared {
     pub slots: RwLock<HashMap<PoolId, Arc<PoolSlot>>>,
     pub names: RwLock<HashMap<Box<str>, PoolId>>,
     pub making_spare: AtomicBool,
+    /// The log is being shortened.
+    retiring: AtomicBool,
+    /// It is not tried again before this.
+    retire_again_ms: AtomicU64,
     /// What a password check costs in this store at present, for users that are not there.
     pub usual_hash: Mutex<Option<Decoy>>,
     /// Making and dropping pools, one at a time.

@@ -1,13 +1,15 @@
 //! A pool that may or may not be open. Closed it costs its name, its id and where its frames are.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, RwLockReadGuard};
 
 use bytes::Bytes;
-use stoa_format::PoolId;
 use stoa_format::store::CatalogueEntry;
 use stoa_format::wal::InnerShell;
+use stoa_format::{PoolId, SegmentNumber, Seq};
 
 use super::Shared;
+use super::history::{self, HistoryFile};
 use crate::commit::sequence::next_chain;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::read_whole;
@@ -79,6 +81,48 @@ impl PoolSlot {
         idle
     }
 
+    /// What is known to be flushed.
+    pub(super) fn flushed_seq(&self, shared: &Shared) -> Seq {
+        match self.opened() {
+            Some(pool) => lock(&pool.checkpoint).flushed_seq,
+            None => lock(&shared.catalogue).pools.get(&self.id).map_or(Seq(0), |entry| entry.flushed_seq),
+        }
+    }
+
+    /// Copies the frames in segments before `boundary` into history files, and forgets their places.
+    pub(super) fn relocate(&self, shared: &Shared, boundary: SegmentNumber) -> Result<()> {
+        let dir = shared.pool_dir(self.id);
+        let flushed_seq = self.flushed_seq(shared);
+        let is_old = |frame: &PoolFrame| frame.place.segment < boundary;
+        let prune = |files: &mut VecDeque<HistoryFile>| {
+            history::prune(&*shared.io, &dir, files, flushed_seq, shared.limits.history_bytes);
+        };
+        let mut state = lock(&self.state);
+        if state.dropped {
+            return Ok(());
+        }
+        if let Some(pool) = state.open.clone() {
+            // Held here, the pool is not closed; its readers need not wait for the copying.
+            drop(state);
+            let old: Vec<PoolFrame> = lock(&pool.frames).iter().copied().filter(is_old).collect();
+            let written = shared.relocate(self.id, &old, flushed_seq)?;
+            let mut frames = lock(&pool.frames);
+            let mut history = lock(&pool.history);
+            history.extend(written);
+            frames.retain(|frame| !is_old(frame));
+            prune(&mut history);
+            return Ok(());
+        }
+        let mut files = history::list(&*shared.io, &dir)?;
+        let copied = files.back().map_or(Seq(0), |file| file.last_seq);
+        let is_new = |frame: &PoolFrame| is_old(frame) && frame.last_seq > copied;
+        let old: Vec<PoolFrame> = state.frames.iter().copied().filter(is_new).collect();
+        files.extend(shared.relocate(self.id, &old, flushed_seq)?);
+        state.frames.retain(|frame| !is_old(frame));
+        prune(&mut files);
+        Ok(())
+    }
+
     /// Lets go of the pool, whoever holds it.
     pub(crate) fn close(&self) {
         lock(&self.state).open = None;
@@ -118,12 +162,24 @@ impl PoolSlot {
             opened.body,
             opened.keyring,
         )?;
-        for frame in frames {
-            if frame.last_seq > flushed_seq {
-                replay(shared, &pool, frame)?;
-            }
+        let history = history::list(&*shared.io, &pool.dir)?;
+        for file in history.iter().filter(|file| file.last_seq > flushed_seq) {
+            file.read(&*shared.io, self.id, &pool.dir, |inner, sealed| {
+                let damaged = |what: &str| {
+                    let first = file.first_seq.0;
+                    Error::damaged(format!("pool {}: history/{first:016x}: {what}. Run: stoa verify DIR", self.id))
+                };
+                replay(&pool, inner, sealed, &damaged)
+            })?;
         }
-        lock(&pool.frames).extend(frames);
+        // What was copied is not needed from the log too: a stop came before the segment was given up.
+        let copied = history.back().map_or(Seq(0), |file| file.last_seq);
+        let frames = frames.iter().filter(|frame| frame.last_seq > copied);
+        for frame in frames.clone().filter(|frame| frame.last_seq > flushed_seq) {
+            replay_from_log(shared, &pool, frame)?;
+        }
+        *lock(&pool.history) = history;
+        lock(&pool.frames).extend(frames.copied());
         pool.remove_strays();
         Ok(pool)
     }
@@ -151,7 +207,7 @@ fn number_is_forked(entry: &CatalogueEntry, bytes: &[u8]) -> bool {
 }
 
 /// Applies one frame of the log to a pool that is being opened.
-fn replay(shared: &Shared, pool: &OpenPool, frame: &PoolFrame) -> Result<()> {
+fn replay_from_log(shared: &Shared, pool: &OpenPool, frame: &PoolFrame) -> Result<()> {
     let damaged = |what: &str| {
         let place = frame.place;
         Error::damaged(format!(
@@ -161,7 +217,15 @@ fn replay(shared: &Shared, pool: &OpenPool, frame: &PoolFrame) -> Result<()> {
     };
     let body = read_frame(&*shared.io, &shared.wal_dir(), frame.place)?;
     let (inner, sealed) = InnerShell::decode(&body).map_err(|fault| damaged(fault.reason).because(fault))?;
+    replay(pool, &inner, sealed, &damaged)
+}
+
+/// Applies one frame to a pool that is being opened, unless the manifest holds it already.
+fn replay(pool: &OpenPool, inner: &InnerShell, sealed: &[u8], damaged: &dyn Fn(&str) -> Error) -> Result<()> {
     let mut sequencer = lock(&pool.sequencer);
+    if inner.last_seq().0 < sequencer.next_seq {
+        return Ok(());
+    }
     if inner.first_seq.0 != sequencer.next_seq {
         return Err(damaged("a frame before this one is missing"));
     }
@@ -170,7 +234,7 @@ fn replay(shared: &Shared, pool: &OpenPool, frame: &PoolFrame) -> Result<()> {
     let mut plain = Vec::new();
     key.open(&inner.associated_data(&sequencer.chain), sealed, &mut plain)
         .map_err(|error| damaged("tag does not match").because(error))?;
-    if next_chain(&sequencer.chain, &inner, sealed) != inner.chain {
+    if next_chain(&sequencer.chain, inner, sealed) != inner.chain {
         return Err(damaged("the chain is broken"));
     }
     sequencer.chain = inner.chain;

@@ -19,6 +19,7 @@ pub(super) struct Threads {
     retry: Mutex<Option<Sender<Job>>>,
     background: Mutex<Option<Sender<Job>>>,
     leisure: Mutex<Option<Sender<Job>>>,
+    retirement: Mutex<Option<Sender<Job>>>,
     /// What waits for the end of a commit, where there are no threads.
     deferred: Mutex<VecDeque<Job>>,
     handles: Mutex<Vec<JoinHandle<()>>>,
@@ -32,6 +33,7 @@ impl Threads {
             ("stoa-retry", &shared.threads.retry),
             ("stoa-background", &shared.threads.background),
             ("stoa-leisure", &shared.threads.leisure),
+            ("stoa-retirement", &shared.threads.retirement),
         ];
         for (name, place) in places {
             let (send, receive) = channel::<Job>();
@@ -50,6 +52,7 @@ impl Threads {
 
     /// Ends them, after what is queued.
     pub(super) fn stop(&self, pipeline: &Pipeline) {
+        drop(lock(&self.retirement).take());
         drop(lock(&self.leisure).take());
         drop(lock(&self.background).take());
         drop(lock(&self.retry).take());
@@ -96,6 +99,11 @@ impl Shared {
     /// Runs a job that may take minutes on the thread for such, or here if there is none.
     pub(crate) fn at_leisure(&self, job: Job) {
         send(&self.threads.leisure, job);
+    }
+
+    /// Runs a job on the thread that lets the log move on, or here if there is none.
+    pub(super) fn on_retirement_thread(&self, job: Job) {
+        send(&self.threads.retirement, job);
     }
 
     /// Runs what was put off till the end of a commit.

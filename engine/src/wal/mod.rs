@@ -87,7 +87,7 @@ impl Log {
         let (previous, previous_end) = (recovery.last_segment, recovery.end);
         let number = SegmentNumber(recovery.highest_number.0 + 1);
         let header = SegmentHeader { store, number, incarnation, first_lsn: next_lsn, previous, previous_end };
-        let spare = Spare::make(&*io, dir, SEGMENT_BYTES_MIN)?;
+        let spare = Spare::make_now(&*io, dir, SEGMENT_BYTES_MIN)?;
         let bytes = spare.bytes;
         let file = spare.become_segment(&*io, dir, &header)?;
         let mut segments: VecDeque<_> = recovery.segments.into();
@@ -163,7 +163,7 @@ impl Log {
             unfit => {
                 self.spare = unfit;
                 let wanted = self.current_bytes().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
-                Spare::make(&*self.io, &self.dir, wanted.max(round_to_block(need) + BLOCK_BYTES as u64))?
+                Spare::make_now(&*self.io, &self.dir, wanted.max(round_to_block(need) + BLOCK_BYTES as u64))?
             }
         };
         let last = self.segments.back().map_or(SegmentNumber(0), |segment| segment.number);
@@ -269,21 +269,18 @@ impl Log {
         Error::new(ErrorKind::InDoubt, doubt).because(source)
     }
 
-    /// Gives up the segments before `first`: nobody needs their frames any more. One is kept as
-    /// the next segment, the others are removed.
-    ///
-    /// # Errors
-    /// If a file cannot be renamed or removed.
-    pub fn retire_before(&mut self, first: SegmentNumber) -> Result<()> {
+    /// Gives up the segments before `first`: nobody needs their frames any more. Answers them,
+    /// oldest first; their files are the caller's to remove, in this order.
+    pub fn give_up_before(&mut self, first: SegmentNumber) -> Vec<LiveSegment> {
+        let mut given_up = Vec::new();
         while self.segments.len() > 1 && self.segments.front().is_some_and(|segment| segment.number < first) {
-            let Some(segment) = self.segments.pop_front() else { break };
-            let path = segment_path(&self.dir, segment.number);
-            if self.spare.is_none() && segment.bytes >= self.current_bytes() {
-                self.spare = Some(Spare::recycle(&*self.io, &self.dir, &path, segment.bytes)?);
-            } else {
-                self.io.remove_file(&path).map_err(|source| segment::io_error("removing", &path, source))?;
-            }
+            given_up.extend(self.segments.pop_front());
         }
-        Ok(())
+        given_up
+    }
+
+    /// Whether the next segment is made already.
+    pub fn has_spare(&self) -> bool {
+        self.spare.is_some()
     }
 }

@@ -12,6 +12,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::io::{File, Io, OpenMode};
 
 const SPARE_NAME: &str = "spare.wal";
+/// What is made because no spare is there must not touch the one that may be in the making.
+const NEXT_NAME: &str = "next.wal";
 
 /// The file of a segment.
 pub fn segment_path(dir: &Path, number: SegmentNumber) -> PathBuf {
@@ -41,7 +43,18 @@ impl Spare {
     /// # Errors
     /// `NOSPACE` or `IOERROR`; what was begun is removed.
     pub fn make(io: &dyn Io, dir: &Path, bytes: u64) -> Result<Self> {
-        let path = dir.join(SPARE_NAME);
+        Self::make_at(io, dir.join(SPARE_NAME), bytes)
+    }
+
+    /// The same for a segment that is needed at once, whether or not another is being made.
+    ///
+    /// # Errors
+    /// As [`Spare::make`].
+    pub fn make_now(io: &dyn Io, dir: &Path, bytes: u64) -> Result<Self> {
+        Self::make_at(io, dir.join(NEXT_NAME), bytes)
+    }
+
+    fn make_at(io: &dyn Io, path: PathBuf, bytes: u64) -> Result<Self> {
         let made = io.open(&path, OpenMode::Create).and_then(|file| {
             file.set_len(0)?;
             file.write_zeroes(0, bytes)?;

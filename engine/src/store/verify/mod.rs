@@ -3,6 +3,7 @@
 
 mod indexes;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -132,6 +133,7 @@ impl OpenPool {
             found.into_iter().for_each(|finding| report.found(self.run_finding(finding)));
             progress.done.fetch_add(file.len, Relaxed);
         }
+        self.verify_frames(&mut report);
         self.verify_indexes(&snapshot, progress, &mut report)?;
         if !report.findings.is_empty() {
             return Ok(report);
@@ -142,6 +144,31 @@ impl OpenPool {
             self.install(Change { verified_ms, ..Change::default() })?;
         }
         Ok(report)
+    }
+
+    /// Opens every frame that is kept.
+    fn verify_frames(&self, report: &mut Report) {
+        let mut opened = 0;
+        let walked = self.oldest_change().and_then(|oldest| {
+            self.walk_frames(oldest, usize::MAX, &mut |_, _| {
+                opened += 1;
+                Ok(ControlFlow::Continue(()))
+            })
+        });
+        report.frames += opened;
+        match walked {
+            Err(error) if error.kind() == ErrorKind::Damaged => report.found(Finding {
+                pool: Some(self.id),
+                file: "log and history".to_owned(),
+                offset: None,
+                page: None,
+                attribute: None,
+                what: error.message().to_owned(),
+                remedy: RESTORE,
+            }),
+            Err(error) => report.unchecked.push(format!("pool {}: some frames: {}", self.id, error.message())),
+            Ok(()) => {}
+        }
     }
 
     /// Fails if the work is no longer wanted.
