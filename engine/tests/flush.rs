@@ -323,3 +323,40 @@ fn the_change_feed_has_no_gap_and_says_what_is_no_longer_kept() {
     assert_eq!(seqs, (oldest..=last).collect::<Vec<_>>());
     assert_eq!(pool.changes(Seq(oldest - 1), 1, false).unwrap_err().kind(), ErrorKind::Expired);
 }
+
+#[test]
+fn a_rotated_key_seals_everything_anew_and_the_old_one_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    let id = store.create_pool("acme", None, None).unwrap().id;
+    let pool = store.pool("acme").unwrap();
+    fill(&pool);
+    pool.flush().unwrap();
+    set(&pool, 1, &[("given_name", "Other")]);
+    let before = picture(&pool.snapshot(), 25);
+    let manifest = dir.path().join(format!("DATA/pools/{id}/MANIFEST"));
+    let epochs = || {
+        let bytes = std::fs::read(&manifest).unwrap();
+        let copy = stoa_format::manifest::decode_file(&bytes).unwrap();
+        copy.header.keys.iter().map(|(epoch, _)| epoch.0).collect::<Vec<_>>()
+    };
+    assert_eq!(epochs(), [1]);
+    pool.rotate_key().unwrap();
+    let job = pool.jobs().pop().unwrap();
+    assert_eq!((job.kind, wait(&pool, job.id).state), ("reseal", JobState::Done));
+    assert_eq!(epochs(), [2], "nothing is sealed under the old key any more");
+    assert_eq!(picture(&pool.snapshot(), 25), before);
+    pool.rewrap_key("local").unwrap();
+    assert_eq!(pool.rewrap_key("aws-kms:x").unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(pool.verify().unwrap().findings, []);
+    let ops: Vec<_> = pool.changes(pool.seq(), 1, false).unwrap().remove(0).ops;
+    assert_eq!(ops[0].op, "pool.key");
+    drop(pool);
+    store.close().unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    let pool = store.pool("acme").unwrap();
+    assert_eq!(picture(&pool.snapshot(), 25), before);
+    create(&pool, 24);
+    pool.flush().unwrap();
+    assert_eq!(pool.verify().unwrap().findings, []);
+}

@@ -107,6 +107,8 @@ impl OpenPool {
         }
         files.retain(|file| !file.sections.is_empty());
         files.extend(install.files.iter().cloned());
+        // A key that the log has made known, and no manifest yet.
+        self.adopt_keyring()?;
         let keyring = lock(&self.keyring);
         let data_key = |file: &FileRef| {
             let key = keyring.data_keys.get(&file.key_epoch).cloned();

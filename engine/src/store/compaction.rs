@@ -118,6 +118,7 @@ impl OpenPool {
         if self.dropped.load(Relaxed) {
             return Err(super::no_pool());
         }
+        self.settle_installs()?;
         // Should this fail, nobody knows whether the disk has the new manifest: its files stay.
         self.install(change).map(|()| true)
     }

@@ -99,6 +99,18 @@ impl OpenPool {
         Ok(true)
     }
 
+    /// Flushes if a bulk load has put files in place since the last flush: a manifest that names
+    /// them must be past the frame that did. Called under `flushing`, before a manifest that
+    /// flushes nothing.
+    pub(super) fn settle_installs(self: &Arc<Self>) -> Result<()> {
+        let is_settled = {
+            let checkpoint = lock(&self.checkpoint);
+            let version = self.version.load();
+            version.runs.files.iter().all(|(file, _)| checkpoint.files.iter().any(|known| known.id == file.id))
+        };
+        if is_settled { Ok(()) } else { self.flush_now().map(drop) }
+    }
+
     /// Freezes the active memtable between two batches; `None` if everything is flushed.
     fn freeze(&self) -> Result<Option<Frozen>> {
         // The leader holds the log from numbering to applying.

@@ -16,6 +16,7 @@ mod install;
 pub(crate) mod jobs;
 mod options;
 mod retire;
+mod rotate;
 mod slots;
 mod strays;
 mod threads;

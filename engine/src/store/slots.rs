@@ -180,6 +180,7 @@ impl PoolSlot {
         }
         *lock(&pool.history) = history;
         lock(&pool.frames).extend(frames.copied());
+        pool.adopt_keyring()?;
         pool.remove_strays();
         Ok(pool)
     }

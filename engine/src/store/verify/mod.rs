@@ -141,6 +141,7 @@ impl OpenPool {
         let _flushing = lock(&self.flushing);
         let verified_ms = Some(self.now_ms());
         if !self.dropped.load(Relaxed) && self.manifest_number.load(Relaxed) > 0 {
+            self.settle_installs()?;
             self.install(Change { verified_ms, ..Change::default() })?;
         }
         Ok(report)
