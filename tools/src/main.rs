@@ -4,6 +4,7 @@
     reason = "the command line reads and writes files of its user's; the engine's door is for stores"
 )]
 
+mod bench;
 mod client;
 mod dump;
 mod inspect;
@@ -11,6 +12,7 @@ mod keys;
 mod load;
 mod passphrase;
 mod sample_command;
+mod serve;
 mod store;
 mod verify;
 
@@ -32,6 +34,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the server; makes the store with a local key on first start
+    Serve(serve::ServeArgs),
     /// Import users and groups from another system's export
     Import(load::ImportArgs),
     /// Export a pool to another system's format
@@ -44,6 +48,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Write a sample directory (LDIF) with made-up people
     Sample(sample_command::SampleArgs),
+    /// Load a population into a new store and measure reads and durable writes
+    Bench(bench::BenchArgs),
     /// Print a shell's completion script
     Completions {
         /// The shell
@@ -53,12 +59,14 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
         Command::Import(args) => load::run(args),
         Command::Export(args) => dump::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Keys(args) => keys::run(args),
         Command::Sample(args) => sample_command::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "stoa", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

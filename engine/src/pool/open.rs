@@ -370,6 +370,7 @@ impl OpenPool {
             let documents = Arc::new(documents);
             self.version.rcu(|version| Version { documents: Arc::clone(&documents), ..(**version).clone() });
         }
+        drop(tree);
         installs.into_iter().try_for_each(|content| self.apply_install(content))
     }
 

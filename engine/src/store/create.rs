@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
@@ -207,6 +207,7 @@ fn open_locked(
         making_spare: AtomicBool::new(false),
         retiring: AtomicBool::new(false),
         retire_again_ms: AtomicU64::new(0),
+        open_count: AtomicUsize::new(0),
         threads: Threads::default(),
         closed: AtomicBool::new(false),
         checkpoints: AtomicU64::new(0),

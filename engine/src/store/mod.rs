@@ -24,7 +24,7 @@ pub mod verify;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use bytes::Bytes;
@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     retiring: AtomicBool,
     /// It is not tried again before this.
     retire_again_ms: AtomicU64,
+    /// How many pools are open.
+    pub open_count: AtomicUsize,
     /// What a password check costs in this store at present, for users that are not there.
     pub usual_hash: Mutex<Option<Decoy>>,
     /// Making and dropping pools, one at a time.
@@ -186,7 +188,9 @@ impl Store {
     /// `NOPOOL`, `DAMAGED`, `KEYDISABLED`, `KEYUNAVAILABLE`, `IOERROR`.
     pub fn pool(&self, name: &str) -> Result<Pool> {
         let slot = self.shared.slot(name).ok_or_else(no_pool)?;
-        Ok(Pool { open: slot.open(&self.shared)? })
+        let pool = Pool { open: slot.open(&self.shared)? };
+        self.shared.close_idle_pools();
+        Ok(pool)
     }
 
     /// The names of all pools, sorted.
@@ -329,17 +333,18 @@ impl Shared {
 
     /// Closes pools that nobody uses, the longest idle first, down to the limit.
     pub(crate) fn close_idle_pools(&self) {
-        let mut open = self.open_pools();
-        let excess = open.len().saturating_sub(self.limits.open_pools_max);
-        if excess == 0 {
+        let max = self.limits.open_pools_max;
+        if self.open_count.load(Relaxed) <= max {
             return;
         }
+        // A tenth at a time, so that looking at all of them is rare.
+        let mut open = self.open_pools();
+        let excess = open.len().saturating_sub(max - max / 10);
         open.sort_by_key(|pool| pool.last_use_ms.load(Relaxed));
         let ids: Vec<PoolId> = open.iter().take(excess).map(|pool| pool.id).collect();
         drop(open);
         let slots = self.slots.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        ids.iter().filter_map(|id| slots.get(id)).for_each(|slot| {
-            let _ = slot.close_if_idle();
-        });
+        let closed = ids.iter().filter_map(|id| slots.get(id)).filter(|slot| slot.close_if_idle()).count();
+        self.open_count.fetch_sub(closed, Relaxed);
     }
 }

@@ -68,6 +68,7 @@ impl PoolSlot {
         let open = Arc::new(self.load(shared, &state.frames)?);
         state.frames = Vec::new();
         state.open = Some(Arc::clone(&open));
+        shared.open_count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(open)
     }
 

@@ -11,17 +11,25 @@ use stoa_engine::pool::view::{Select, UserView};
 use stoa_engine::{ErrorKind, Pool, Store};
 use stoa_format::Sub;
 
+use super::direct::Direct;
 use super::plain::{Hasher, Wanted, WantedPassword, wanted};
 use super::report::Report;
-use super::{Change, ImportArgs, Target, schema_patch, specs_of};
+use super::{Change, Target, schema_patch, specs_of};
 use crate::import::attrs::{AttrSpec, AttrTable};
 use crate::import::record::{ImportGroup, ImportUser, MemberRef};
+use crate::store::StoreArgs;
 
 /// Users a transaction.
 const BATCH_USERS: usize = 256;
 
 /// A pool of an open store.
-pub(super) struct Local {
+pub(super) struct Local<'a> {
+    /// The load, while it goes the direct way.
+    direct: Option<Direct<'a>>,
+    /// Whether the direct way has been thought of.
+    decided: bool,
+    /// Attributes that came while a direct load was under way.
+    schema_waiting: Vec<Arc<AttrSpec>>,
     store: Store,
     pool: Pool,
     hasher: Hasher,
@@ -37,17 +45,26 @@ struct Waiting {
     ops: Vec<Op>,
 }
 
-impl Local {
-    pub(super) fn open(args: &ImportArgs) -> Result<Self> {
-        let store = args.store.open(true)?;
-        let pool = match store.pool(&args.pool) {
+impl<'a> Local<'a> {
+    pub(super) fn open(store: &StoreArgs, name: &str) -> Result<Self> {
+        let store = store.open(true)?;
+        let pool = match store.pool(name) {
             Err(error) if error.kind() == ErrorKind::NoPool => {
-                store.create_pool(&args.pool, None, None)?;
-                store.pool(&args.pool)?
+                store.create_pool(name, None, None)?;
+                store.pool(name)?
             }
             other => other?,
         };
-        Ok(Self { store, pool, hasher: Hasher::default(), waiting: Vec::new(), joining: HashMap::new() })
+        Ok(Self {
+            direct: None,
+            decided: false,
+            schema_waiting: Vec::new(),
+            store,
+            pool,
+            hasher: Hasher::default(),
+            waiting: Vec::new(),
+            joining: HashMap::new(),
+        })
     }
 
     fn commit(&self, ops: Vec<Op>) -> stoa_engine::Result<stoa_engine::pool::request::Committed> {
@@ -205,7 +222,7 @@ impl Local {
 }
 
 /// Whether a refusal says something of one row; anything else ends the import.
-fn is_of_the_row(kind: ErrorKind) -> bool {
+pub(super) fn is_of_the_row(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Duplicate
@@ -239,18 +256,22 @@ pub(super) fn mint_sub() -> Result<Sub, String> {
     Ok(Sub(bytes))
 }
 
-impl Target for Local {
+impl<'a> Target<'a> for Local<'a> {
     fn schema(&mut self) -> Result<Vec<AttrSpec>> {
         Ok(specs_of(&self.pool.snapshot().schema().to_json()))
     }
 
     fn extend_schema(&mut self, specs: &[Arc<AttrSpec>]) -> Result<()> {
+        if self.direct.is_some() {
+            self.schema_waiting.extend_from_slice(specs);
+            return Ok(());
+        }
         let schema = schema_patch(specs).into();
         self.commit(vec![Op::SchemaAlter { if_version: None, schema }])?;
         Ok(())
     }
 
-    fn group(&mut self, group: &ImportGroup<'_>) -> Result<Change, String> {
+    fn group(&mut self, group: &ImportGroup<'_>, table: &AttrTable) -> Result<Change, String> {
         let text = |text: &Option<crate::import::record::Text<'_>>| text.as_ref().map(|text| text.as_ref().into());
         let json = match &group.attributes {
             None => None,
@@ -264,6 +285,10 @@ impl Target for Local {
             json,
         };
         let name: Box<str> = group.name.as_ref().into();
+        self.decide(table).map_err(|error| error.to_string())?;
+        if let Some(direct) = &mut self.direct {
+            return direct.group(&name, &fields);
+        }
         let there = self.pool.snapshot().group(&name).map_err(|error| error.to_string())?.is_some();
         let op = if there { Op::GroupSet { name, fields } } else { Op::GroupCreate { name, fields } };
         let done = self.commit(vec![op]).map_err(|error| error.to_string())?;
@@ -275,7 +300,70 @@ impl Target for Local {
         })
     }
 
-    fn user(&mut self, user: ImportUser<'_>, table: &AttrTable, report: &mut Report) -> Result<()> {
+    fn user(&mut self, user: ImportUser<'a>, table: &AttrTable, report: &mut Report) -> Result<()> {
+        self.decide(table)?;
+        match &mut self.direct {
+            Some(direct) => direct.user(user, &mut self.hasher, report),
+            None => self.ordinary_user(user, table, report),
+        }
+    }
+
+    fn membership(&mut self, group: &str, member: &MemberRef<'static>, report: &mut Report) -> Result<()> {
+        if let Some(direct) = &mut self.direct {
+            match direct.membership(group, member) {
+                Ok(true) => report.membership(Ok(Some(true))),
+                Ok(false) => {}
+                Err(reason) => report.membership(Err(reason)),
+            }
+            return Ok(());
+        }
+        let result = self.ordinary_membership(group, member);
+        report.membership(result);
+        Ok(())
+    }
+
+    fn flush(&mut self, report: &mut Report) -> Result<()> {
+        self.commit_waiting(report)
+    }
+
+    fn finish(&mut self, table: &AttrTable, report: &mut Report) -> Result<()> {
+        if let Some(direct) = self.direct.take() {
+            let (rows, late) = direct.finish()?;
+            let specs = std::mem::take(&mut self.schema_waiting);
+            if !specs.is_empty() {
+                self.extend_schema(&specs)?;
+            }
+            for user in rows {
+                self.ordinary_user(user, table, report)?;
+            }
+            self.commit_waiting(report)?;
+            for (group, member) in late {
+                let result = self.ordinary_membership(&group, &member);
+                report.membership(result);
+            }
+        }
+        self.commit_waiting(report)?;
+        for (name, users) in std::mem::take(&mut self.joining) {
+            if !users.is_empty() {
+                self.commit(vec![Op::GroupAdd { name: name.as_str().into(), users }])?;
+            }
+        }
+        self.store.clone().close()?;
+        Ok(())
+    }
+}
+
+impl<'a> Local<'a> {
+    /// Takes the direct way if the pool was never used; asked before the first row.
+    fn decide(&mut self, table: &AttrTable) -> Result<()> {
+        if !self.decided {
+            self.decided = true;
+            self.direct = Direct::begin(&self.pool, table)?;
+        }
+        Ok(())
+    }
+
+    fn ordinary_user(&mut self, user: ImportUser<'_>, table: &AttrTable, report: &mut Report) -> Result<()> {
         let wanted = wanted(user, table);
         let line = wanted.line;
         if let Some(note) = &wanted.note {
@@ -292,7 +380,7 @@ impl Target for Local {
         Ok(())
     }
 
-    fn membership(&mut self, group: &str, member: &MemberRef<'_>) -> Result<Option<bool>, String> {
+    fn ordinary_membership(&mut self, group: &str, member: &MemberRef<'_>) -> Result<Option<bool>, String> {
         let user = match member {
             MemberRef::Sub(sub) => UserRef::Sub(Sub(*sub)),
             MemberRef::Username(name) => UserRef::Alias { attr: "username".into(), value: name.as_ref().into() },
@@ -312,20 +400,5 @@ impl Target for Local {
             self.commit(vec![Op::GroupAdd { name: group.into(), users }]).map_err(known)?;
         }
         Ok(Some(true))
-    }
-
-    fn flush(&mut self, report: &mut Report) -> Result<()> {
-        self.commit_waiting(report)
-    }
-
-    fn finish(&mut self, report: &mut Report) -> Result<()> {
-        self.commit_waiting(report)?;
-        for (name, users) in std::mem::take(&mut self.joining) {
-            if !users.is_empty() {
-                self.commit(vec![Op::GroupAdd { name: name.as_str().into(), users }])?;
-            }
-        }
-        self.store.clone().close()?;
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! Parsers run on their own threads and feed one loader; rows are taken one by one, so a bad one is
 //! reported and the rest goes on. A second run of the same file changes nothing.
 
+mod direct;
 mod local;
 mod plain;
 mod remote;
@@ -33,6 +34,8 @@ const PART_BYTES: usize = 8 << 20;
 const BATCH_ITEMS: usize = 1024;
 /// Batches that may wait for the loader.
 const BATCHES_WAITING: usize = 8;
+/// Batches that are read before the first row is taken.
+const FIRST_BATCHES: usize = 32;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -88,30 +91,30 @@ enum Change {
     Unchanged,
 }
 
-/// Where rows go.
-trait Target {
+/// Where rows go. `'a` is the mapped input, from which rows borrow.
+trait Target<'a> {
     /// The attributes of the pool's schema.
     fn schema(&mut self) -> Result<Vec<AttrSpec>>;
     /// Adds attributes to the pool's schema.
     fn extend_schema(&mut self, specs: &[Arc<AttrSpec>]) -> Result<()>;
     /// Takes a group, without its members.
-    fn group(&mut self, group: &ImportGroup<'_>) -> Result<Change, String>;
-    /// Takes a user; `answer` is called with what became of it, now or when a batch is committed.
-    fn user(&mut self, user: ImportUser<'_>, table: &AttrTable, report: &mut Report) -> Result<()>;
-    /// Takes a membership; `Ok(None)` if there is no such user.
-    fn membership(&mut self, group: &str, member: &MemberRef<'_>) -> Result<Option<bool>, String>;
+    fn group(&mut self, group: &ImportGroup<'_>, table: &AttrTable) -> Result<Change, String>;
+    /// Takes a user; the report is told what became of it, now or when a batch is committed.
+    fn user(&mut self, user: ImportUser<'a>, table: &AttrTable, report: &mut Report) -> Result<()>;
+    /// Takes a membership.
+    fn membership(&mut self, group: &str, member: &MemberRef<'static>, report: &mut Report) -> Result<()>;
     /// Commits what waits.
     fn flush(&mut self, report: &mut Report) -> Result<()>;
     /// Everything has been given: ends what was begun.
-    fn finish(&mut self, report: &mut Report) -> Result<()>;
+    fn finish(&mut self, table: &AttrTable, report: &mut Report) -> Result<()>;
 }
 
 pub(crate) fn run(args: ImportArgs) -> Result<ExitCode> {
     let inputs = open_inputs(&args)?;
     let options = options(&args)?;
-    let mut target: Box<dyn Target> = match &args.to {
+    let mut target: Box<dyn Target<'_>> = match &args.to {
         Some(address) => Box::new(remote::Remote::connect(address, &args)?),
-        None => Box::new(local::Local::open(&args)?),
+        None => Box::new(local::Local::open(&args.store, &args.pool)?),
     };
     let table = Arc::new(AttrTable::with_schema(target.schema()?));
     let known = table.len();
@@ -156,43 +159,16 @@ fn options(args: &ImportArgs) -> Result<Options> {
 }
 
 /// Runs the parsers and gives their items to the target.
-fn load(
-    plan: Plan<'_>,
-    target: &mut dyn Target,
+fn load<'a>(
+    plan: Plan<'a>,
+    target: &mut dyn Target<'a>,
     table: &Arc<AttrTable>,
-    mut known: usize,
+    known: usize,
     report: &mut Report,
 ) -> Result<()> {
     let Plan { parts, last, bytes_total, .. } = plan;
     let bar = progress(bytes_total);
-    let mut seen = Seen::default();
-    let mut memberships: Vec<(String, MemberRef<'static>)> = Vec::new();
-    let mut take = |input: &str, items: Vec<Item<'_>>, report: &mut Report, seen: &mut Seen| -> Result<()> {
-        report.input(input);
-        if table.len() > known {
-            target.flush(report)?;
-            let specs: Vec<_> = table.since(known).into_iter().map(|(_, spec)| spec).collect();
-            target.extend_schema(&specs)?;
-            known += specs.len();
-        }
-        for item in items {
-            match item {
-                Item::User(user) => match seen.note(&user) {
-                    Some(line) => report.refused(user.line, &format!("line {line} of this import is the same user")),
-                    None => target.user(user, table, report)?,
-                },
-                Item::Group(mut group) => {
-                    let members = std::mem::take(&mut group.members);
-                    memberships.extend(members.into_iter().map(|member| (group.name.to_string(), owned(member))));
-                    report.group(group.line, target.group(&group));
-                }
-                Item::Refused { line, reason } => report.refused(line, &reason),
-                Item::Skipped { line, reason } => report.skipped(line, &reason),
-                Item::Changed { line, note } => report.changed(line, &note),
-            }
-        }
-        Ok(())
-    };
+    let mut rows = Rows { target, table, known, seen: Seen::default(), memberships: Vec::new() };
     let parts = std::sync::Mutex::new(parts.into_iter().collect::<std::collections::VecDeque<_>>());
     std::thread::scope(|scope| -> Result<()> {
         let (send, receive) = sync_channel(BATCHES_WAITING);
@@ -220,9 +196,12 @@ fn load(
             });
         }
         drop(send);
-        let receive: Receiver<(&str, Vec<Item<'_>>, u64)> = receive;
-        for (input, items, read) in receive {
-            take(input, items, report, &mut seen)?;
+        let receive: Receiver<(&str, Vec<Item<'a>>, u64)> = receive;
+        // The first batches are looked at together, so that the schema is whole before the first row is taken.
+        let mut first: Vec<_> = receive.iter().take(FIRST_BATCHES).collect();
+        rows.extend_schema(report)?;
+        for (input, items, read) in first.drain(..).chain(receive) {
+            rows.take(input, items, report)?;
             bar.inc(read);
         }
         Ok(())
@@ -231,19 +210,65 @@ fn load(
         loop {
             let mut items = Vec::new();
             let more = last.next_batch(BATCH_ITEMS, &mut items);
-            take(last.input(), items, report, &mut seen)?;
+            rows.take(last.input(), items, report)?;
             if !more {
                 break;
             }
         }
     }
+    let Rows { target, memberships, .. } = rows;
     target.flush(report)?;
     for (group, member) in memberships {
-        report.membership(target.membership(&group, &member));
+        target.membership(&group, &member, report)?;
     }
-    target.finish(report)?;
+    target.finish(table, report)?;
     bar.finish_and_clear();
     Ok(())
+}
+
+/// Gives rows to the target, one by one.
+struct Rows<'t, 'a> {
+    target: &'t mut dyn Target<'a>,
+    table: &'t AttrTable,
+    /// So many of the table's attributes are in the pool's schema.
+    known: usize,
+    seen: Seen,
+    /// Members may come before the users whom they name: they are taken at the end.
+    memberships: Vec<(String, MemberRef<'static>)>,
+}
+
+impl<'a> Rows<'_, 'a> {
+    fn extend_schema(&mut self, report: &mut Report) -> Result<()> {
+        if self.table.len() > self.known {
+            self.target.flush(report)?;
+            let specs: Vec<_> = self.table.since(self.known).into_iter().map(|(_, spec)| spec).collect();
+            self.target.extend_schema(&specs)?;
+            self.known += specs.len();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, input: &str, items: Vec<Item<'a>>, report: &mut Report) -> Result<()> {
+        report.input(input);
+        self.extend_schema(report)?;
+        for item in items {
+            match item {
+                Item::User(user) => match self.seen.note(&user) {
+                    Some(line) => report.refused(user.line, &format!("line {line} of this import is the same user")),
+                    None => self.target.user(user, self.table, report)?,
+                },
+                Item::Group(mut group) => {
+                    let members = std::mem::take(&mut group.members);
+                    self.memberships.extend(members.into_iter().map(|member| (group.name.to_string(), owned(member))));
+                    report.group(group.line, self.target.group(&group, self.table));
+                }
+                Item::Refused { line, reason } => report.refused(line, &reason),
+                Item::Skipped { line, reason } => report.skipped(line, &reason),
+                Item::Changed { line, note } => report.changed(line, &note),
+            }
+        }
+        Ok(())
+    }
 }
 
 fn owned(member: MemberRef<'_>) -> MemberRef<'static> {
@@ -288,4 +313,16 @@ fn specs_of(schema: &serde_json::Value) -> Vec<AttrSpec> {
             multi: rule.get("multi").and_then(serde_json::Value::as_bool).unwrap_or(false),
         })
         .collect()
+}
+
+/// Loads an LDIF file into a pool of a data directory, for benchmarks.
+pub(crate) fn load_ldif(data: &std::path::Path, pool: &str, file: &std::path::Path) -> Result<()> {
+    let inputs = vec![Input::open(file)?];
+    let store = StoreArgs { data: data.to_owned(), key_file: None, passphrase_file: None, passphrase_fd: None };
+    let mut target = local::Local::open(&store, pool)?;
+    let table = Arc::new(AttrTable::with_schema(target.schema()?));
+    let known = table.len();
+    let options = Options { part_bytes: PART_BYTES, ..Options::default() };
+    let plan = plan(Format::Ldif, &inputs, &options, &table);
+    load(plan, &mut target, &table, known, &mut Report::new(None)?)
 }

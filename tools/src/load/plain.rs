@@ -33,7 +33,7 @@ pub(super) enum WantedPassword {
     Plain(zeroize::Zeroizing<String>),
 }
 
-fn status(status: record::Status) -> Status {
+pub(super) fn status(status: record::Status) -> Status {
     match status {
         record::Status::Unconfirmed => Status::Unconfirmed,
         record::Status::Confirmed => Status::Confirmed,

@@ -235,7 +235,7 @@ fn same_json(a: &[u8], b: &[u8]) -> bool {
     matches!((parse(a), parse(b)), (Some(a), Some(b)) if a == b)
 }
 
-impl Target for Remote {
+impl<'a> Target<'a> for Remote {
     fn schema(&mut self) -> Result<Vec<AttrSpec>> {
         let info = self.command(&["POOL.INFO"]);
         let reply = self.ask(&info)?;
@@ -251,7 +251,7 @@ impl Target for Remote {
         }
     }
 
-    fn group(&mut self, group: &ImportGroup<'_>) -> Result<Change, String> {
+    fn group(&mut self, group: &ImportGroup<'_>, _: &AttrTable) -> Result<Change, String> {
         let known = |error: anyhow::Error| error.to_string();
         let get = self.command(&["GROUP.GET", &group.name]);
         let there = !matches!(self.ask(&get).map_err(known)?, Reply::Bulk(None) | Reply::Error(_));
@@ -282,7 +282,7 @@ impl Target for Remote {
         }
     }
 
-    fn user(&mut self, user: ImportUser<'_>, table: &AttrTable, report: &mut Report) -> Result<()> {
+    fn user(&mut self, user: ImportUser<'a>, table: &AttrTable, report: &mut Report) -> Result<()> {
         let wanted = wanted(user, table);
         let line = wanted.line;
         if let Some(note) = &wanted.note {
@@ -295,7 +295,23 @@ impl Target for Remote {
         Ok(())
     }
 
-    fn membership(&mut self, group: &str, member: &MemberRef<'_>) -> Result<Option<bool>, String> {
+    fn membership(&mut self, group: &str, member: &MemberRef<'static>, report: &mut Report) -> Result<()> {
+        let result = self.join(group, member);
+        report.membership(result);
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Report) -> Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &AttrTable, _: &mut Report) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Remote {
+    fn join(&mut self, group: &str, member: &MemberRef<'_>) -> Result<Option<bool>, String> {
         let user = match member {
             MemberRef::Sub(sub) => stoa_format::Sub(*sub).to_string(),
             MemberRef::Username(name) => format!("username={name}"),
@@ -307,13 +323,5 @@ impl Target for Remote {
             Reply::Error(error) => Err(error),
             reply => Ok(Some(reply.get("changed").and_then(Reply::integer) != Some(0))),
         }
-    }
-
-    fn flush(&mut self, _: &mut Report) -> Result<()> {
-        Ok(())
-    }
-
-    fn finish(&mut self, _: &mut Report) -> Result<()> {
-        Ok(())
     }
 }

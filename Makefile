@@ -1,0 +1,41 @@
+# The commands a newcomer needs. Everything that is made goes to target/.
+.PHONY: run test lint bench bench-quick test-tools clean-run
+
+STOA := target/debug/stoa
+RUN  := target/run
+
+run: ## Build, make a store, import the sample directory, serve it on 127.0.0.1:7862
+	cargo build --workspace --bins
+	mkdir -p $(RUN)
+	[ -f $(RUN)/DATA/STORE ] || { $(STOA) sample --out $(RUN)/people.ldif && \
+	  $(STOA) import --pool sample --format ldif $(RUN)/people.ldif --data $(RUN)/DATA; }
+	exec $(STOA) serve --dev --data $(RUN)/DATA \
+	  --hint "The pool 'sample' holds 1000 made-up people. Try, in another terminal (apt-get install redis-tools):" \
+	  --hint "  redis-cli -p 7862 USER.GET sample username=ana.lopez" \
+	  --hint "  redis-cli -p 7862 CRED.VERIFY sample login=ana.lopez stoa-ana.lopez" \
+	  --hint "  redis-cli -p 7862 USER.COUNT sample FILTER 'locale eq \"en-US\"'"
+
+test: test-tools ## Install what tests need, run all tests
+	cargo build --workspace --all-targets
+	cargo test --workspace
+
+test-tools:
+	tests/install.sh
+
+lint: ## Formatting, clippy, documentation, dependency audit
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	tests/audit.sh
+
+bench: ## Micro-benchmarks, then a load of one million users with latencies
+	cargo bench --workspace
+	cargo build --release --workspace --bins
+	target/release/stoa bench --users 1000000
+
+bench-quick: ## The same with ten thousand users
+	cargo build --release --workspace --bins
+	target/release/stoa bench --users 10000
+
+clean-run: ## Forget the store of make run
+	rm -rf $(RUN)

@@ -1,0 +1,148 @@
+//! What a newcomer and an operator meet: one clear line each, exit 1, nothing changed.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use stoa_tests::{Server, run, stoa};
+
+fn error_of(args: &[&str]) -> String {
+    let output = run(args);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+    error
+}
+
+/// The refusal of `stoa serve`; it must end by itself, with status 1, saying one thing.
+fn serve_error(data: &Path, more: &[&str]) -> String {
+    let output = Command::new(stoa())
+        .args(["serve", "--dev", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .args(more)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(error.lines().filter(|line| line.starts_with("stoa: ")).count(), 1, "{error}");
+    error
+}
+
+fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut out = Vec::new();
+    let mut dirs = vec![dir.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => dirs.push(path),
+                // The lock file holds the pid of whoever tried last to take it.
+                false if path.ends_with("LOCK") => {}
+                false => out.push((path.display().to_string(), std::fs::read(&path).unwrap())),
+            }
+        }
+    }
+    out.sort();
+    out
+}
+
+fn store(dir: &Path) -> std::path::PathBuf {
+    let data = dir.join("DATA");
+    Server::start(&data, &[]).stop();
+    data
+}
+
+#[test]
+fn a_directory_in_use_names_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("DATA");
+    let server = Server::start(&data, &[]);
+    let error = serve_error(&data, &[]);
+    assert!(error.contains(&format!("in use by pid {}", server.pid())), "{error}");
+    server.stop();
+}
+
+#[test]
+fn a_port_in_use_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap().to_string();
+    let output = Command::new(stoa())
+        .args(["serve", "--dev", "--metrics", "127.0.0.1:0", "--listen", &address, "--data"])
+        .arg(dir.path().join("DATA"))
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("in use"), "{error}");
+}
+
+#[test]
+fn a_missing_key_file_is_never_minted_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = store(dir.path());
+    std::fs::rename(dir.path().join("DATA.key"), dir.path().join("kept")).unwrap();
+    let before = files(&data);
+    let error = serve_error(&data, &[]);
+    assert!(error.contains("no key file"), "{error}");
+    assert_eq!(files(&data), before);
+    assert!(!dir.path().join("DATA.key").exists());
+    std::fs::rename(dir.path().join("kept"), dir.path().join("DATA.key")).unwrap();
+    Server::start(&data, &[]).stop();
+}
+
+#[test]
+fn a_store_of_a_newer_format_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = store(dir.path());
+    let path = data.join("STORE");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[8] = 9;
+    std::fs::write(&path, &bytes).unwrap();
+    let before = files(&data);
+    let error = serve_error(&data, &[]);
+    assert!(error.contains("store is format 9"), "{error}");
+    assert_eq!(files(&data), before);
+}
+
+#[test]
+fn a_wrong_passphrase_is_told_from_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("DATA");
+    let (right, wrong) = (dir.path().join("right"), dir.path().join("wrong"));
+    std::fs::write(&right, "correct horse battery staple\n").unwrap();
+    std::fs::write(&wrong, "incorrect\n").unwrap();
+    Server::start(&data, &["--passphrase-file", right.to_str().unwrap()]).stop();
+    let before = files(&data);
+    let error = serve_error(&data, &["--passphrase-file", wrong.to_str().unwrap()]);
+    assert!(error.contains("wrong passphrase"), "{error}");
+    let error = serve_error(&data, &[]);
+    assert!(error.contains("needs its passphrase"), "{error}");
+    assert_eq!(files(&data), before);
+    Server::start(&data, &["--passphrase-file", right.to_str().unwrap()]).stop();
+}
+
+#[test]
+fn a_directory_that_holds_something_else_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("DATA");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("letter.txt"), "dear").unwrap();
+    let error = serve_error(&data, &[]);
+    assert!(error.contains("not empty"), "{error}");
+    assert_eq!(files(&data).len(), 1);
+    assert!(!dir.path().join("DATA.key").exists());
+}
+
+#[test]
+fn a_typo_is_wrong_usage_and_a_missing_store_is_an_error() {
+    for args in [&["srve"][..], &["import", "--pool"], &["export", "--format", "nonsense"]] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(!output.stderr.is_empty());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("NONE");
+    let error = error_of(&["export", "--pool", "p", "--format", "ldif", "--data", data.to_str().unwrap()]);
+    assert!(error.contains("holds no store"), "{error}");
+    assert!(!data.exists());
+}

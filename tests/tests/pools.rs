@@ -1,0 +1,63 @@
+//! Ten thousand small pools in one store: each costs little, and nothing until it is used. Times are
+//! printed, not judged: `cargo test --release -p stoa-tests --test pools -- --nocapture`.
+
+use std::time::Instant;
+
+use stoa_engine::pool::request::{Input, NewUser, Op, Transaction, UserRef};
+use stoa_engine::pool::view::Select;
+use stoa_engine::{Store, StoreOptions};
+
+const POOLS: usize = 10_000;
+const USERS: usize = 20;
+const RESIDENT_MAX_BYTES: u64 = 300 << 20;
+
+/// This process's resident memory.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn ten_thousand_pools_cost_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions::new(dir.path().join("DATA"));
+    let store = Store::open(options.clone()).unwrap();
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            let store = store.clone();
+            scope.spawn(move || {
+                for i in (worker..POOLS).step_by(8) {
+                    let name = format!("pool{i}");
+                    store.create_pool(&name, None, None).unwrap();
+                    let user = |j: usize| {
+                        let attrs = vec![("username".into(), Input::Raw(format!("user{j}").into()))];
+                        Op::UserCreate(Box::new(NewUser { attrs, ..NewUser::default() }))
+                    };
+                    let ops = (0..USERS).map(user).collect();
+                    store.pool(&name).unwrap().commit(Transaction { ops, ..Transaction::default() }).unwrap();
+                }
+            });
+        }
+    });
+    println!("created {POOLS} pools of {USERS} users in {:?}", started.elapsed());
+    let started = Instant::now();
+    store.close().unwrap();
+    println!("closed in {:?}", started.elapsed());
+    let started = Instant::now();
+    let store = Store::open(options).unwrap();
+    println!("reopened in {:?}, {} MiB resident", started.elapsed(), resident_bytes() >> 20);
+    let mut slowest = std::time::Duration::ZERO;
+    for i in 0..POOLS {
+        let begun = Instant::now();
+        let user = UserRef::Alias { attr: "username".into(), value: "user7".into() };
+        let pool = store.pool(&format!("pool{i}")).unwrap();
+        assert!(pool.snapshot().user(&user, &Select::All).unwrap().is_some());
+        slowest = slowest.max(begun.elapsed());
+        drop(pool);
+    }
+    println!("slowest first read {slowest:?}, {} MiB resident", resident_bytes() >> 20);
+    assert_eq!(store.pool_names().len(), POOLS);
+    assert!(resident_bytes() < RESIDENT_MAX_BYTES, "{} MiB resident", resident_bytes() >> 20);
+}
