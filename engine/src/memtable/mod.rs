@@ -126,6 +126,52 @@ impl Memtable {
             Some((key.clone(), entry.value().clone()))
         })
     }
+
+    /// The newest entry at or before `seq` of each key of `prefix` from `from` on, in ascending order.
+    pub fn keys_up(&self, prefix: Bytes, from: &Bytes, seq: Seq) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
+        let mut last: Option<Bytes> = None;
+        let bound = Bound::Included((from.clone(), Reverse(u64::MAX)));
+        let entries = self.keys.range((bound, Bound::Unbounded));
+        // What is newer is passed over, but never beyond the prefix.
+        entries.take_while(move |entry| entry.key().0.starts_with(&prefix)).filter_map(move |entry| {
+            let (key, Reverse(at)) = entry.key();
+            if *at > seq.0 || last.as_ref() == Some(key) {
+                return None;
+            }
+            last = Some(key.clone());
+            Some((key.clone(), entry.value().clone()))
+        })
+    }
+
+    /// The newest entry at or before `seq` of each key of `prefix` below `below`, in descending order.
+    pub fn keys_down(
+        &self,
+        prefix: Bytes,
+        below: &Bytes,
+        seq: Seq,
+    ) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
+        let bound = Bound::Excluded((below.clone(), Reverse(u64::MAX)));
+        let entries = self.keys.range((Bound::Unbounded, bound)).rev();
+        let mut entries = entries.take_while(move |entry| entry.key().0.starts_with(&prefix)).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let oldest = entries.next()?;
+                let key = oldest.key().0.clone();
+                let mut entry = Some(oldest);
+                let mut newest = None;
+                // Of one key the oldest comes first: the last that is not too new has the word.
+                while let Some(found) = entry {
+                    if found.key().1.0 <= seq.0 {
+                        newest = Some(found.value().clone());
+                    }
+                    entry = entries.next_if(|next| next.key().0 == key);
+                }
+                if let Some(value) = newest {
+                    return Some((key, value));
+                }
+            }
+        })
+    }
 }
 
 /// A key with its keyspace in front.
@@ -168,7 +214,17 @@ mod tests {
         assert_eq!(table.key(&key, Seq(9)), Some(None));
         let from = flat_key(Keyspace(1), b"");
         assert_eq!(table.keys_from(&from, Seq(5)).count(), 1);
-        assert_eq!(table.keys_from(&from, Seq(6)).next(), Some((key, None)));
+        assert_eq!(table.keys_from(&from, Seq(6)).next(), Some((key.clone(), None)));
+        table.set_key(flat_key(Keyspace(1), b"l"), Seq(7), Some(Bytes::new()));
+        table.set_key(flat_key(Keyspace(2), b"k"), Seq(5), Some(Bytes::new()));
+        for seq in 4..9 {
+            let mut up: Vec<_> = table.keys_up(from.clone(), &from, Seq(seq)).collect();
+            let down: Vec<_> = table.keys_down(from.clone(), &flat_key(Keyspace(2), b""), Seq(seq)).collect();
+            up.reverse();
+            assert_eq!(up, down);
+            assert_eq!(up.len(), [0, 1, 1, 2, 2][seq as usize - 4]);
+        }
+        assert_eq!(table.keys_down(from, &key, Seq(9)).count(), 0);
         assert_eq!(table.changed_users(Ordinal(0), Seq(4)).count(), 0);
         assert_eq!(table.changed_users(Ordinal(0), Seq(9)).collect::<Vec<_>>(), [Ordinal(1)]);
     }

@@ -213,7 +213,7 @@ impl OpenPool {
             active: Arc::new(Memtable::default()),
             frozen: Vec::new(),
             runs: Arc::new(runs),
-            documents: Arc::new(Documents { schema: Arc::new(schema), by_name }),
+            documents: Arc::new(Documents { seq: body.flushed_seq, schema: Arc::new(schema), by_name }),
         };
         let now_ms = shared.io.now_ms();
         Ok(Self {
@@ -265,12 +265,13 @@ impl OpenPool {
     pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
         loop {
             // In this order: a version that is loaded later holds everything up to an earlier Seq,
-            // unless a flush went past it in between.
+            // unless a flush, or a schema that is just being published, went past it in between.
             let seq = Seq(self.visible.load(Acquire));
             let version = self.version.load_full();
-            if version.flushed_seq() <= seq {
+            if version.flushed_seq() <= seq && version.documents.seq <= seq {
                 return Snapshot { pool: Arc::clone(self), version, seq };
             }
+            std::thread::yield_now();
         }
     }
 
@@ -366,7 +367,8 @@ impl OpenPool {
         // Under one lock: who sums the tree takes a version in which both are there, or neither.
         let mut tree = lock(&self.tree);
         tree.add(Seq(seq.0.saturating_sub(1)), &leaves);
-        if let Some(documents) = documents {
+        if let Some(mut documents) = documents {
+            documents.seq = tree.seq();
             let documents = Arc::new(documents);
             self.version.rcu(|version| Version { documents: Arc::clone(&documents), ..(**version).clone() });
         }

@@ -15,7 +15,7 @@ use super::schema::Schema;
 use super::value::AttrType;
 use crate::column::{ColumnRun, ColumnStack};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{KeyCursor, MergeCursor, SortedCursor, SortedRun, SortedStack};
+use crate::index::{Direction, KeyCursor, MergeCursor, SortedCursor, SortedRun, SortedStack};
 use crate::keys::DataKey;
 use crate::run::{Caching, RunEnv, RunError, RunFile};
 
@@ -177,13 +177,18 @@ impl Runs {
         }
     }
 
-    /// Walks the keys that begin with `prefix`, from `from` on; both are flat.
-    pub fn keys_from(&self, prefix: &Bytes, from: &Bytes) -> Result<KeyWalk> {
+    /// Walks the keys that begin with `prefix`: up from `bound` on, or down from below it. Both are
+    /// flat.
+    pub fn keys_from(&self, prefix: &Bytes, bound: &Bytes, direction: Direction) -> Result<KeyWalk> {
         let (keyspace, bare) = split_flat(prefix);
+        let (_, bound) = split_flat(bound);
         let cursor = match self.keys.get(&keyspace) {
             Some(stack) => {
-                let cursors = stack.cursors(bare, &from[1..], Caching::Keep)?;
-                Some(MergeCursor::new(cursors, true)?)
+                let cursors = match direction {
+                    Direction::Ascending => stack.cursors(bare, bound, Caching::Keep)?,
+                    Direction::Descending => stack.cursors_down(bound, Caching::Keep)?,
+                };
+                Some(MergeCursor::in_direction(cursors, direction, true)?)
             }
             None => None,
         };

@@ -17,6 +17,7 @@ use super::value::{CellValue, Value};
 use super::version::{CONFIG_PREFIX, Version};
 use crate::digest::fact::leaf_hash;
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::Direction;
 use crate::memtable::Delta;
 
 /// One state of a pool: what it holds never changes.
@@ -131,22 +132,49 @@ impl Snapshot {
         &self,
         prefix: &Bytes,
         from: &Bytes,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        self.walk(prefix, from, Direction::Ascending, visit)
+    }
+
+    /// Visits all keys that begin with `prefix` and are below `below`, the greatest first.
+    pub(crate) fn scan_down(
+        &self,
+        prefix: &Bytes,
+        below: &Bytes,
+        visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        self.walk(prefix, below, Direction::Descending, visit)
+    }
+
+    fn walk(
+        &self,
+        prefix: &Bytes,
+        bound: &Bytes,
+        direction: Direction,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
+        type Entries<'m> = Box<dyn Iterator<Item = (Bytes, Option<Bytes>)> + 'm>;
+        let up = direction == Direction::Ascending;
         let mut memory: Vec<_> = self
             .version
             .memtables()
             .map(|memtable| {
-                memtable.keys_from(from, self.seq).take_while(|(key, _)| key.starts_with(prefix)).peekable()
+                let entries: Entries<'_> = match direction {
+                    Direction::Ascending => Box::new(memtable.keys_up(prefix.clone(), bound, self.seq)),
+                    Direction::Descending => Box::new(memtable.keys_down(prefix.clone(), bound, self.seq)),
+                };
+                entries.peekable()
             })
             .collect();
-        let mut runs = self.version.runs.keys_from(prefix, from)?;
+        let mut runs = self.version.runs.keys_from(prefix, bound, direction)?;
         let mut stored = runs.next()?;
         loop {
-            let least = memory.iter_mut().filter_map(|source| source.peek().map(|(key, _)| key.clone())).min();
-            let from_runs = match (&least, &stored) {
+            let keys = memory.iter_mut().filter_map(|source| source.peek().map(|(key, _)| key.clone()));
+            let next = if up { keys.min() } else { keys.max() };
+            let from_runs = match (&next, &stored) {
                 (None, None) => return Ok(()),
-                (Some(key), Some((other, _))) => other < key,
+                (Some(key), Some((other, _))) => other != key && (other < key) == up,
                 (None, Some(_)) => true,
                 (Some(_), None) => false,
             };
@@ -159,7 +187,7 @@ impl Snapshot {
                 stored = runs.next()?;
                 continue;
             }
-            let Some(key) = least else { return Ok(()) };
+            let Some(key) = next else { return Ok(()) };
             // The newest memtable that knows the key has the word; all others step over it.
             let mut word: Option<Option<Bytes>> = None;
             for source in &mut memory {

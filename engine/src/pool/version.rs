@@ -23,6 +23,8 @@ pub const CONFIG_PREFIX: &str = "config/";
 /// A pool's documents: schema and configuration.
 #[derive(Clone)]
 pub struct Documents {
+    /// The transaction that changed them last, or a later one of its batch: who pins an earlier Seq must not see them.
+    pub seq: Seq,
     /// The schema, parsed.
     pub schema: Arc<Schema>,
     /// All documents by name, encoded.

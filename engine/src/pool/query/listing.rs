@@ -292,16 +292,12 @@ fn users_plan(snapshot: &Snapshot, query: &UserQuery) -> Result<Plan> {
     if let Some(few) = these.as_ref().filter(|these| these.len() <= RANKED_MAX) {
         return Ok(Plan::Ranked(rank(snapshot, attribute, few, query.desc)?));
     }
-    if query.desc {
-        let all = these.unwrap_or_else(|| snapshot.live());
-        return Ok(Plan::Ranked(rank(snapshot, attribute, &all, true)?));
-    }
     let absent = snapshot.filter(&format!("not ({} pr)", attribute.name), &[])?;
     let mut without = snapshot.matching(&absent)?;
     if let Some(these) = &these {
         without &= these;
     }
-    Ok(Plan::Ordered { attr: attribute.id, these, without })
+    Ok(Plan::Ordered { attr: attribute.id, desc: query.desc, these, without })
 }
 
 fn matching(snapshot: &Snapshot, filter: Option<&str>, args: &[Bytes]) -> Result<Option<RoaringBitmap>> {

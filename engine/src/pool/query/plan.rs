@@ -36,6 +36,8 @@ pub(crate) enum Plan {
     Ordered {
         /// The searchable attribute.
         attr: AttrId,
+        /// The greatest value first.
+        desc: bool,
         /// Only these; all where there is none.
         these: Option<RoaringBitmap>,
         /// Those of them that have no value.
@@ -83,22 +85,29 @@ impl Plan {
                 })?;
                 Ok(members)
             }
-            Self::Ordered { attr, these, without } => {
-                let mut users = Vec::new();
-                if after.is_none_or(|after| after.first() == Some(&IN_INDEX)) {
-                    let key = after.map(|after| &after[1..]);
-                    in_index(snapshot, *attr, these.as_ref(), key, count, &mut users)?;
-                }
-                let next = match after {
-                    Some([WITHOUT, ..]) => next,
-                    _ => 0,
+            Self::Ordered { attr, desc, these, without } => {
+                let index = Index { snapshot, attr: *attr, desc: *desc, these: these.as_ref() };
+                let in_index = |after: Option<&[u8]>| match after {
+                    Some([IN_INDEX, key @ ..]) => Some(key.to_vec()),
+                    _ => None,
                 };
-                let missing = count - users.len();
-                users.extend(from(without, next).take(missing).map(|ordinal| {
-                    let mut position = vec![WITHOUT];
-                    position.extend_from_slice(&ordinal.0.to_be_bytes());
-                    (ordinal, position)
-                }));
+                let in_rest = |after: Option<&[u8]>| match after {
+                    Some([WITHOUT, rest @ ..]) => last_number(rest),
+                    _ => None,
+                };
+                let mut users = Vec::new();
+                if !desc {
+                    if in_rest(after).is_none() {
+                        index.next(in_index(after), count, &mut users)?;
+                    }
+                    let next = in_rest(after).map_or(0, |ordinal| ordinal + 1);
+                    users.extend(from(without, next).take(count - users.len()).map(unvalued));
+                } else {
+                    if in_index(after).is_none() {
+                        users.extend(below(without, in_rest(after)).take(count).map(unvalued));
+                    }
+                    index.next(in_index(after), count, &mut users)?;
+                }
                 Ok(users)
             }
             Self::Groups | Self::GroupsOf(_) => Ok(Vec::new()),
@@ -116,30 +125,62 @@ fn from(set: &RoaringBitmap, next: u64) -> impl Iterator<Item = Ordinal> + '_ {
     ordinals.map(|ordinal| Ordinal(u64::from(ordinal))).filter(move |ordinal| ordinal.0 >= next)
 }
 
-/// The users of an index behind `key`.
-fn in_index(
-    snapshot: &Snapshot,
+/// Of a set, the greatest first, those below `below`.
+fn below(set: &RoaringBitmap, below: Option<u64>) -> impl Iterator<Item = Ordinal> + '_ {
+    let below = below.unwrap_or(u64::MAX);
+    let mut ordinals = set.iter();
+    ordinals.advance_back_to(u32::try_from(below).unwrap_or(u32::MAX));
+    ordinals.rev().map(|ordinal| Ordinal(u64::from(ordinal))).skip_while(move |ordinal| ordinal.0 >= below)
+}
+
+/// A user without a value and the position.
+fn unvalued(ordinal: Ordinal) -> (Ordinal, Vec<u8>) {
+    let mut position = vec![WITHOUT];
+    position.extend_from_slice(&ordinal.0.to_be_bytes());
+    (ordinal, position)
+}
+
+/// The index of an attribute in order of values, as a listing walks it.
+struct Index<'a> {
+    snapshot: &'a Snapshot,
     attr: AttrId,
-    these: Option<&RoaringBitmap>,
-    key: Option<&[u8]>,
-    count: usize,
-    users: &mut Vec<(Ordinal, Vec<u8>)>,
-) -> Result<()> {
-    let prefix = Key::new(keyspace::ORDER).attr(attr);
-    let start = match key {
-        // Nothing sorts between a key and the same with a zero behind it.
-        Some(key) => prefix.clone().rest(key).rest(&[0]).flat(),
-        None => prefix.clone().flat(),
-    };
-    snapshot.scan(&prefix.flat(), &start, |key, _| {
-        let Some(ordinal) = last_number(key) else { return Ok(ControlFlow::Continue(())) };
-        if these.is_none_or(|these| these.contains(ordinal as u32)) {
-            let mut position = vec![IN_INDEX];
-            position.extend_from_slice(&key[2..]);
-            users.push((Ordinal(ordinal), position));
+    desc: bool,
+    these: Option<&'a RoaringBitmap>,
+}
+
+impl Index<'_> {
+    /// Adds the users behind `key` until there are `count`.
+    fn next(&self, key: Option<Vec<u8>>, count: usize, users: &mut Vec<(Ordinal, Vec<u8>)>) -> Result<()> {
+        if users.len() >= count {
+            return Ok(());
         }
-        Ok(if users.len() >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })
+        let prefix = Key::new(keyspace::ORDER).attr(self.attr);
+        let visit = |key: &[u8], _: &[u8]| {
+            let Some(ordinal) = last_number(key) else { return Ok(ControlFlow::Continue(())) };
+            if self.these.is_none_or(|these| these.contains(ordinal as u32)) {
+                let mut position = vec![IN_INDEX];
+                position.extend_from_slice(&key[2..]);
+                users.push((Ordinal(ordinal), position));
+            }
+            Ok(if users.len() >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        match (self.desc, key) {
+            (false, None) => self.snapshot.scan_prefix(&prefix.flat(), visit),
+            // Nothing sorts between a key and the same with a zero behind it.
+            (false, Some(key)) => {
+                let from = prefix.clone().rest(&key).rest(&[0]).flat();
+                self.snapshot.scan(&prefix.flat(), &from, visit)
+            }
+            (true, None) => {
+                let end = Key::new(keyspace::ORDER).attr(AttrId(self.attr.0 + 1)).flat();
+                self.snapshot.scan_down(&prefix.flat(), &end, visit)
+            }
+            (true, Some(key)) => {
+                let below = prefix.clone().rest(&key).flat();
+                self.snapshot.scan_down(&prefix.flat(), &below, visit)
+            }
+        }
+    }
 }
 
 /// The attribute that a listing may be sorted by.

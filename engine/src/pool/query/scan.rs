@@ -41,34 +41,49 @@ struct Scan<'a> {
     groups: Vec<Option<u64>>,
     now_ms: u64,
     caching: Caching,
+    /// Up to so many users are looked at one by one.
+    few: u64,
 }
 
 impl Snapshot {
     /// The users that match.
     pub(crate) fn matching(&self, filter: &Filter) -> Result<RoaringBitmap> {
-        let stored = &self.version.runs.live;
-        let caching = if stored.len() > KEEP_PAGES_USERS { Caching::Pass } else { Caching::Keep };
-        let groups = FilterRow::resolve_groups(self, filter)?;
-        let scan = Scan { snapshot: self, filter, groups, now_ms: self.pool.now_ms(), caching };
-        let all = Ordinal(0)..=Ordinal(u64::from(u32::MAX));
-        let candidates_max = FEW_USERS.max(stored.len() / CANDIDATES_SHARE);
-        if let Some(candidates) = scan.candidates(candidates_max as usize)? {
-            return scan.each(filter.root(), &candidates);
-        }
-        let changed = self.changed(*all.start(), *all.end());
-        let mut matching = scan.settled(&(stored - &changed))?;
-        matching |= scan.each(filter.root(), &changed)?;
-        Ok(matching)
+        Scan::new(self, filter, FEW_USERS)?.run()
     }
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    fn new(snapshot: &'a Snapshot, filter: &'a Filter, few: u64) -> Result<Self> {
+        let groups = FilterRow::resolve_groups(snapshot, filter)?;
+        let users = snapshot.version.runs.live.len();
+        let caching = if users > KEEP_PAGES_USERS { Caching::Pass } else { Caching::Keep };
+        Ok(Self { snapshot, filter, groups, now_ms: snapshot.pool.now_ms(), caching, few })
+    }
+
+    /// The users that match.
+    fn run(&self) -> Result<RoaringBitmap> {
+        let stored = &self.snapshot.version.runs.live;
+        let most = self.few.max(stored.len() / CANDIDATES_SHARE);
+        if let Some(candidates) = self.candidates(most as usize)? {
+            return self.each(self.filter.root(), &candidates);
+        }
+        let changed = self.snapshot.changed(Ordinal(0), Ordinal(u64::from(u32::MAX)));
+        let mut matching = self.settled(&(stored - &changed))?;
+        matching |= self.each(self.filter.root(), &changed)?;
+        Ok(matching)
+    }
+
     /// Those of settled users that match.
     fn settled(&self, these: &RoaringBitmap) -> Result<RoaringBitmap> {
-        let root = self.filter.root();
-        if these.len() < TWO_THREADS_USERS {
-            return self.node(root, these);
+        match these.len() {
+            0..TWO_THREADS_USERS => self.node(self.filter.root(), these),
+            _ => self.halves(these),
         }
+    }
+
+    /// The same by two threads, each for half of the users.
+    fn halves(&self, these: &RoaringBitmap) -> Result<RoaringBitmap> {
+        let root = self.filter.root();
         let middle = these.select((these.len() / 2) as u32).unwrap_or_default();
         let (mut low, mut high) = (these.clone(), these.clone());
         low.remove_range(middle..);
@@ -83,7 +98,7 @@ impl Scan<'_> {
 
     /// Those of settled users that match a part of the filter.
     fn node(&self, node: &Node, these: &RoaringBitmap) -> Result<RoaringBitmap> {
-        if these.len() <= FEW_USERS {
+        if these.len() <= self.few {
             return self.each(node, these);
         }
         match node {
@@ -383,3 +398,6 @@ fn may_hold(predicate: &Predicate, zone: &Zone) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;
