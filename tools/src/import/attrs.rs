@@ -362,6 +362,14 @@ mod tests {
     }
 
     #[test]
+    fn standard_attributes_are_the_engines() {
+        for (position, (name, _)) in standard::ALL.iter().enumerate() {
+            let id = stoa_engine::pool::schema::standard_id(name).expect(name);
+            assert_eq!(usize::from(id.0 - stoa_format::AttrId::FIRST_USER.0), position, "{name}");
+        }
+    }
+
+    #[test]
     fn custom_names_have_the_protocols_shape() {
         for (source, want) in [
             ("employeeNumber", "custom:employee_number"),
