@@ -7,10 +7,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
-use stoa_engine::io::Disk;
+use stoa_engine::io::{Disk, Io};
 use stoa_engine::keys::{LocalProvider, PassphraseCost};
+use stoa_engine::{JobKind, JobState, Pool, Store, StoreOptions};
 use stoa_format::PoolId;
 use stoa_format::manifest::{ManifestHeader, decode_file};
 use stoa_format::run::{HEADER_BYTES, Header};
@@ -38,6 +40,8 @@ enum Action {
     Init(InitArgs),
     /// Show which key guards the store, and each pool's key epochs and bytes still to reseal
     Status(StatusArgs),
+    /// Give pools a new data key; what is sealed under older ones is written anew
+    Rotate(RotateArgs),
     /// Guard the same key by another passphrase, or by none
     ChangePassphrase(ChangeArgs),
 }
@@ -80,6 +84,18 @@ struct StatusArgs {
 }
 
 #[derive(Debug, Clone, clap::Args)]
+struct RotateArgs {
+    #[command(flatten)]
+    place: Place,
+    /// The pool's name
+    #[arg(long, value_name = "POOL", required_unless_present = "all", conflicts_with = "all")]
+    pool: Option<String>,
+    /// Every pool of the store
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
 struct ChangeArgs {
     #[command(flatten)]
     place: Place,
@@ -103,6 +119,7 @@ pub(crate) fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Init(args) => init(args, &mut out),
         Action::Status(args) => status(args, &mut out),
+        Action::Rotate(args) => rotate(args, &mut out),
         Action::ChangePassphrase(args) => change_passphrase(args, &mut out),
     }
 }
@@ -139,6 +156,54 @@ fn ask_twice(what: &str) -> anyhow::Result<Secret> {
         anyhow::bail!("the two are not the same; nothing was changed");
     }
     Ok(secret)
+}
+
+fn rotate(args: &RotateArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
+    let (site, key_file) = (args.place.site(), args.place.key_file());
+    if site.is_running() {
+        anyhow::bail!(
+            "{} is open in another process: rotate there, by POOL.KEY pool ROTATE; nothing was changed",
+            site.root.display()
+        );
+    }
+    let mut options = StoreOptions::new(&site.root);
+    options.passphrase = args.place.key.passphrase(&key_file)?;
+    options.key_file = key_file;
+    options.create = false;
+    let store = Store::open(options)?;
+    let names = args.pool.as_ref().map_or_else(|| store.pool_names(), |name| vec![name.as_str().into()]);
+    let mut whole = true;
+    for name in &names {
+        match store.pool(name).and_then(|pool| rotate_pool(&pool)) {
+            Ok(rotated) => writeln!(out, "pool {}: {}", rotated.0, rotated.1)?,
+            Err(error) if args.all => {
+                whole = false;
+                eprintln!("stoa: a pool was left as it was: {error}");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    store.close()?;
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Rotates, and waits until the files have been written anew; answers the pool and what was done.
+fn rotate_pool(pool: &Pool) -> stoa_engine::Result<(PoolId, String)> {
+    let seq = pool.rotate_key()?;
+    let resealing = pool.start_job(JobKind::Reseal)?;
+    let disk = Disk::new();
+    loop {
+        match pool.job(resealing.id) {
+            Some(job) if job.state == JobState::Running => disk.sleep(Duration::from_millis(20)),
+            Some(job) if job.state == JobState::Done => {
+                return Ok((pool.id(), format!("new data key at seq {seq}, all files resealed")));
+            }
+            _ => {
+                let what = format!("new data key at seq {seq}; files are resealed by and by while the store is served");
+                return Ok((pool.id(), what));
+            }
+        }
+    }
 }
 
 fn change_passphrase(args: &ChangeArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
@@ -280,4 +345,76 @@ fn print_pool(found: &PoolStatus, key_id: &str, json: bool, out: &mut dyn Write)
         found.newest,
         epochs.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::testing::Fixture;
+
+    fn place(data: &Path, passphrase: Option<&Path>) -> Place {
+        let key = KeyArgs { passphrase_file: passphrase.map(Path::to_owned), ..KeyArgs::default() };
+        Place { data: data.to_owned(), key }
+    }
+
+    fn shown(data: &Path, passphrase: Option<&Path>) -> Vec<serde_json::Value> {
+        let mut out = Vec::new();
+        status(&StatusArgs { place: place(data, passphrase), json: true }, &mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn secret(dir: &Path, name: &str, text: &str) -> PathBuf {
+        let path = dir.join(name);
+        stoa_engine::io::replace(&Disk::new(), &path, text.as_bytes()).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_key_is_made_for_a_new_store_only_and_its_guard_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("DATA");
+        let (one, two) = (secret(dir.path(), "one", "open sesame\n"), secret(dir.path(), "two", "close sesame"));
+        let mut out = Vec::new();
+        let make = InitArgs { place: place(&data, Some(&one)), with_passphrase: false };
+        init(&make, &mut out).unwrap();
+        assert!(init(&make, &mut out).is_err(), "a key file is never overwritten");
+        let mut options = StoreOptions::new(&data);
+        options.passphrase = Some(zeroize::Zeroizing::new(b"open sesame".to_vec()));
+        let store = Store::open(options).unwrap();
+        store.create_pool("acme", None, None).unwrap();
+        store.close().unwrap();
+        let other = Place {
+            key: KeyArgs { key_file: Some(dir.path().join("other")), ..KeyArgs::default() },
+            ..place(&data, None)
+        };
+        let refused = init(&InitArgs { place: other, with_passphrase: false }, &mut out).unwrap_err().to_string();
+        assert!(refused.contains("holds a store already"), "{refused}");
+        let lines = shown(&data, Some(&one));
+        assert_eq!((&lines[0]["passphrase"], &lines[1]["key_epoch"]), (&json!(true), &json!(1)));
+        assert_eq!(lines[1]["opens_with_this_key"], true);
+        let change = ChangeArgs {
+            place: place(&data, Some(&one)),
+            new_passphrase_file: Some(two.clone()),
+            new_passphrase_fd: None,
+            no_passphrase: false,
+        };
+        change_passphrase(&change, &mut out).unwrap();
+        assert!(change_passphrase(&change, &mut out).is_err(), "the old one opens it no more");
+        assert_eq!(shown(&data, Some(&two))[1]["pool"], lines[1]["pool"]);
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains("sesame"), "{text}");
+    }
+
+    #[test]
+    fn rotation_gives_a_new_epoch_and_leaves_nothing_to_reseal() {
+        let (fixture, store) = Fixture::open();
+        let args = RotateArgs { place: place(&fixture.data(), None), pool: Some("acme-people".into()), all: false };
+        let refused = rotate(&args, &mut Vec::new()).unwrap_err().to_string();
+        assert!(refused.contains("POOL.KEY"), "{refused}");
+        store.close().unwrap();
+        rotate(&args, &mut Vec::new()).unwrap();
+        let line = &shown(&fixture.data(), None)[1];
+        assert_eq!(line["key_epoch"], 2);
+        assert_eq!(line["bytes_to_reseal"], 0, "{line}");
+    }
 }

@@ -1,12 +1,12 @@
-//! The frames of a segment of the log, found as recovery finds them, but without opening anything.
+//! The frames of a segment of the log (and of a history file), found as recovery finds them, but without opening anything.
 //!
 //! Frames stand one after the other, each with the next Lsn, a batch on a fresh block. Where that ends, later
 //! frames of the same segment are *stray*: left of a batch that was torn, or shut off by damage. Which of the two
 //! it is, [`Segment::stray_claim`] and the next segment tell.
 
-use stoa_format::run::TAG_BYTES;
+use stoa_format::history::{HEADER_BYTES as HISTORY_HEADER_BYTES, HistoryHeader, RECORD_BYTES, Records};
 use stoa_format::wal::{
-    BLOCK_BYTES, CHAIN_LABEL, FRAME_ALIGN, FrameKind, INNER_BYTES, InnerShell, OUTER_BYTES, OuterShell, SegmentHeader,
+    BLOCK_BYTES, CHAIN_LABEL, FRAME_ALIGN, FrameKind, InnerShell, OUTER_BYTES, OuterShell, SegmentHeader,
 };
 use stoa_format::{DecodeError, Lsn, SegmentNumber};
 
@@ -15,7 +15,7 @@ use stoa_format::{DecodeError, Lsn, SegmentNumber};
 pub(crate) struct Frame {
     /// Where its outer shell starts in the file.
     pub offset: usize,
-    /// The part of it that belongs to the store; `None` for a relocated frame without one.
+    /// The part of it that belongs to the store; `None` once it has left the log.
     pub outer: Option<OuterShell>,
     /// Where its body is in the file.
     body: std::ops::Range<usize>,
@@ -27,7 +27,7 @@ impl Frame {
         self.body.end - self.offset
     }
 
-    /// Its position in the log; 0 if it was relocated without.
+    /// Its position in the log; 0 once it has left it.
     pub(crate) fn lsn(&self) -> Lsn {
         self.outer.as_ref().map_or(Lsn(0), |outer| outer.lsn)
     }
@@ -133,42 +133,48 @@ pub(crate) fn scan(bytes: &[u8], number: SegmentNumber, ended_at: Option<u64>) -
     Segment { header, frames, end, stop, stray }
 }
 
-/// Finds relocated frames, one behind the other, with or without their outer shell. Answers them, and what ends
-/// them too early.
-pub(crate) fn scan_relocated(bytes: &[u8], from: usize) -> (Vec<Frame>, Option<(usize, DecodeError)>) {
-    let (mut frames, mut at) = (Vec::new(), from);
-    while at < bytes.len() {
-        let rest = &bytes[at..];
-        if rest.iter().take(FRAME_ALIGN).all(|&byte| byte == 0) && rest.len() < FRAME_ALIGN {
-            break;
-        }
-        let found = match OuterShell::decode_frame(rest) {
-            Ok((outer, body)) => {
-                let start = at + OUTER_BYTES;
-                Ok(Frame { offset: at, body: start..start + body.len(), outer: Some(outer) })
-            }
-            Err(fault) => {
-                inner_alone(rest).map(|len| Frame { offset: at, body: at..at + len, outer: None }).ok_or(fault)
-            }
-        };
-        match found {
-            Ok(frame) => {
-                let aligned = frame.body.end.next_multiple_of(FRAME_ALIGN);
-                let padded = bytes.get(frame.body.end..aligned).is_some_and(|gap| gap.iter().all(|&byte| byte == 0));
-                at = if padded && frame.outer.is_some() { aligned } else { frame.body.end };
-                frames.push(frame);
-            }
-            Err(fault) => return (frames, Some((at, fault))),
-        }
-    }
-    (frames, None)
+/// What a file of frames that have left the log holds.
+pub(crate) struct History {
+    /// Its header, or what is wrong with it.
+    pub header: Result<HistoryHeader, DecodeError>,
+    /// The frames that are whole.
+    pub frames: Vec<Frame>,
+    /// Records that are not, with what is wrong; offsets from the start of the file.
+    faults: Vec<DecodeError>,
 }
 
-/// The length of the inner shell and sealed bytes at the start of `bytes`, if that is what stands there.
-fn inner_alone(bytes: &[u8]) -> Option<usize> {
-    let sealed_len = u32::from_le_bytes(*bytes.get(40..44)?.first_chunk()?) as usize;
-    let len = INNER_BYTES.checked_add(sealed_len).filter(|_| sealed_len >= TAG_BYTES)?;
-    InnerShell::decode(bytes.get(..len)?).ok().map(|_| len)
+impl History {
+    /// Everything that is wrong, with its place in the file.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = (usize, &DecodeError)> {
+        self.header.as_ref().err().into_iter().chain(&self.faults).map(|fault| (fault.offset, fault))
+    }
+}
+
+/// Finds the frames of a history file; without its header none.
+pub(crate) fn scan_history(bytes: &[u8]) -> History {
+    let (header, mut records) = match Records::decode(bytes) {
+        Ok((header, records)) => (header, records),
+        Err(fault) => return History { header: Err(fault), frames: Vec::new(), faults: Vec::new() },
+    };
+    let (mut frames, mut faults, mut at) = (Vec::new(), Vec::new(), HISTORY_HEADER_BYTES);
+    loop {
+        let length =
+            bytes.get(at..at + 4).and_then(|field| field.first_chunk()).map(|field| u32::from_le_bytes(*field));
+        let end = at + RECORD_BYTES + length.unwrap_or_default() as usize;
+        match records.next_record() {
+            Ok(Some(_)) => frames.push(Frame { offset: at, body: at + RECORD_BYTES..end, outer: None }),
+            Ok(None) => break,
+            Err(fault) => {
+                faults.push(DecodeError { offset: at, ..fault });
+                // A damaged body leaves the next record where it is; a damaged length does not.
+                if end > bytes.len() || faults.len() > frames.len() + header.count as usize {
+                    break;
+                }
+            }
+        }
+        at = end;
+    }
+    History { header: Ok(header), frames, faults }
 }
 
 /// The chain digest after a frame: BLAKE3(label ‖ pool ‖ chain before ‖ bytes 0 to 47 of the shell ‖ sealed bytes).

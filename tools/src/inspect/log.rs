@@ -1,4 +1,4 @@
-//! Segments of the log and files of relocated frames.
+//! Segments of the log, and files of frames that have left it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +10,7 @@ use stoa_format::wal::{BLOCK_BYTES, InnerShell, SegmentHeader};
 use stoa_format::{DecodeError, Lsn, Seq};
 
 use super::Inspector;
-use super::frames::{Frame, scan, scan_relocated};
+use super::frames::{Frame, scan, scan_history};
 use super::opener::Unopened;
 use super::printer::{hex, octets};
 use super::site::{last_name, segment_number};
@@ -69,15 +69,23 @@ fn following(inspector: &Inspector<'_>, path: &Path, number: u64) -> Option<Segm
 }
 
 /// A file of frames that have left the log.
-pub(super) fn relocated(inspector: &mut Inspector<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let (frames, fault) = scan_relocated(bytes, 0);
-    let fields = [("bytes", json!(bytes.len())), ("frames", json!(frames.len()))];
-    inspector.printer.fact(name, "relocated frames", Some(0), &fields)?;
-    for frame in &frames {
+pub(super) fn history(inspector: &mut Inspector<'_>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let found = scan_history(bytes);
+    if let Ok(header) = &found.header {
+        let fields = [
+            ("pool", json!(header.pool.to_string())),
+            ("first_seq", json!(header.first_seq.0)),
+            ("last_seq", json!(header.last_seq.0)),
+            ("frames", json!(header.count)),
+            ("bytes", json!(bytes.len())),
+        ];
+        inspector.printer.fact(name, "history", Some(0), &fields)?;
+    }
+    for frame in &found.frames {
         show(inspector, name, bytes, frame)?;
     }
-    if let Some((at, fault)) = fault {
-        inspector.printer.damage(name, fault.structure, (at + fault.offset) as u64, fault.reason)?;
+    for (at, fault) in found.faults() {
+        inspector.printer.damage(name, fault.structure, at as u64, fault.reason)?;
     }
     Ok(())
 }

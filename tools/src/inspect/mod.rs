@@ -130,19 +130,20 @@ enum FileKind {
     Manifest,
     Segment,
     Run,
-    Frames,
+    History,
     KeyFile,
     Lock,
 }
 
 impl FileKind {
     fn of(path: &Path, bytes: &[u8]) -> Option<Self> {
-        let magics: [(&[u8], Self); 6] = [
+        let magics: [(&[u8], Self); 7] = [
             (b"STOASTO\n", Self::Store),
             (b"STOACAT\n", Self::Catalogue),
             (b"STOAMAN\n", Self::Manifest),
             (b"STOAWAL\n", Self::Segment),
             (b"STOARUN\0", Self::Run),
+            (b"STOAHIS\n", Self::History),
             (b"STOAKEY\n", Self::KeyFile),
         ];
         // A damaged start does not make it another file.
@@ -151,7 +152,6 @@ impl FileKind {
 
     fn by_name(path: &Path) -> Option<Self> {
         let name = last_name(path);
-        let folder = path.parent().map(last_name).unwrap_or_default();
         match name.as_str() {
             "STORE" => Some(Self::Store),
             "CATALOGUE" => Some(Self::Catalogue),
@@ -159,7 +159,7 @@ impl FileKind {
             "LOCK" => Some(Self::Lock),
             _ if name.ends_with(".wal") => Some(Self::Segment),
             _ if [".run", ".col", ".idx"].iter().any(|ending| name.ends_with(ending)) => Some(Self::Run),
-            _ if ["parked", "history"].contains(&folder.as_str()) => Some(Self::Frames),
+            _ if name.ends_with(".frames") => Some(Self::History),
             _ if name.ends_with(".key") => Some(Self::KeyFile),
             _ => None,
         }
@@ -181,7 +181,7 @@ impl Inspector<'_> {
             Some(FileKind::Catalogue) => store_files::catalogue(self, &name, &bytes)?,
             Some(FileKind::Manifest) => manifest::inspect(self, &name, &bytes)?,
             Some(FileKind::Segment) => log::segment(self, path, &name, &bytes)?,
-            Some(FileKind::Frames) => log::relocated(self, &name, &bytes)?,
+            Some(FileKind::History) => log::history(self, &name, &bytes)?,
             Some(FileKind::Run) => return Ok(run_file::inspect(self, &name, &bytes)?),
             Some(FileKind::KeyFile) => return Ok(store_files::key_file(self, &name, &bytes)?),
             Some(FileKind::Lock) => self.printer.note(&name, "held by the process that has the store open")?,

@@ -3,10 +3,11 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use stoa_engine::keys::{DataKey, FileKeys, KeyProvider, LocalProvider, SealKey, WrapContext, WrappedKey};
+use stoa_format::install::{INSTALL_DOCUMENT, Install};
 use stoa_format::manifest::{FileRef, ManifestBody, ManifestHeader, decode_copy};
 use stoa_format::ops::{FrameReader, Operation};
 use stoa_format::store::{CatalogueBody, CatalogueEntry, CatalogueFile, StoreFile};
@@ -15,7 +16,7 @@ use stoa_format::wire::Reader;
 use stoa_format::{KeyEpoch, PoolId, Seq};
 use zeroize::Zeroizing;
 
-use super::frames::{Frame, next_chain, scan, scan_relocated};
+use super::frames::{Frame, next_chain, scan, scan_history};
 use super::site::Site;
 
 /// What is known of the catalogue: its checkpoint, and the frames of the log after it.
@@ -54,6 +55,15 @@ impl PoolKeys {
         self.files().find(|file| file.id == id)
     }
 
+    /// Takes in an install: its files come, and the sections that it drops go.
+    fn install(&mut self, install: Install) {
+        for file in &mut self.body.files {
+            file.sections.retain(|section| !install.dropped.contains(&(file.id, section.section)));
+        }
+        self.body.files.retain(|file| !file.sections.is_empty());
+        self.body.files.extend(install.files);
+    }
+
     /// The keys of a live file.
     pub(crate) fn file_keys(&self, pool: PoolId, file: &FileRef) -> Option<FileKeys> {
         let data_key = self.data_keys.get(&file.key_epoch)?;
@@ -90,6 +100,8 @@ pub(crate) struct Opener<'s> {
     pub catalogue: CatalogueState,
     /// The chain after a pool's transaction, as the shells of the log's frames say.
     chains: RefCell<HashMap<(PoolId, u64), [u8; 32]>>,
+    /// Each pool's frames in the log, by segment.
+    places: RefCell<HashMap<PoolId, Vec<(PathBuf, Vec<Frame>)>>>,
     pools: RefCell<HashMap<PoolId, Result<Rc<PoolKeys>, String>>>,
 }
 
@@ -108,6 +120,7 @@ impl<'s> Opener<'s> {
             catalogue_fault: None,
             catalogue: CatalogueState::default(),
             chains: RefCell::default(),
+            places: RefCell::default(),
             pools: RefCell::default(),
         };
         match opener.open_store() {
@@ -165,9 +178,19 @@ impl<'s> Opener<'s> {
             let Ok(bytes) = self.site.read(&path) else { continue };
             let segment = scan(&bytes, number, None);
             self.note_chains(&bytes, segment.stray.iter().chain(&segment.frames));
-            let frames = segment.frames.iter().filter_map(|frame| frame.inner(&bytes)?.ok());
-            let nil = frames.filter(|(inner, _)| inner.pool == PoolId::NIL);
-            of_catalogue.extend(nil.map(|(inner, sealed)| (inner, sealed.to_vec())));
+            let mut places: HashMap<PoolId, Vec<Frame>> = HashMap::new();
+            for frame in segment.frames {
+                match frame.inner(&bytes) {
+                    Some(Ok((inner, sealed))) if inner.pool == PoolId::NIL => {
+                        of_catalogue.push((inner, sealed.to_vec()))
+                    }
+                    Some(Ok((inner, _))) => places.entry(inner.pool).or_default().push(frame),
+                    _ => {}
+                }
+            }
+            for (pool, frames) in places {
+                self.places.borrow_mut().entry(pool).or_default().push((path.clone(), frames));
+            }
         }
         for (inner, sealed) in &of_catalogue {
             if inner.first_seq.0 == self.catalogue.seq + 1 {
@@ -208,9 +231,52 @@ impl<'s> Opener<'s> {
         if let Some(known) = self.pools.borrow().get(&pool) {
             return known.clone();
         }
+        let mut bodies = Vec::new();
+        for path in self.site.history_files(pool) {
+            if let Ok(bytes) = self.site.read(&path) {
+                let found = scan_history(&bytes);
+                self.note_chains(&bytes, found.frames.iter());
+                bodies.push((path, found.frames));
+            }
+        }
         let opened = self.open_pool(pool).map(Rc::new);
         self.pools.borrow_mut().insert(pool, opened.clone());
+        let Ok(as_manifest) = opened else { return opened };
+        // Files that an install has put in since the manifest was written: its frames open with the keys above.
+        bodies.extend(self.places.borrow().get(&pool).cloned().unwrap_or_default());
+        let installs = self.installs(&bodies, pool, &as_manifest);
+        if installs.is_empty() {
+            return Ok(as_manifest);
+        }
+        let mut with_installs = self.open_pool(pool)?;
+        installs.into_iter().for_each(|install| with_installs.install(install));
+        let opened = Ok(Rc::new(with_installs));
+        self.pools.borrow_mut().insert(pool, opened.clone());
         opened
+    }
+
+    /// The installs in a pool's frames that its manifest does not know yet, in order.
+    fn installs(&self, files: &[(PathBuf, Vec<Frame>)], pool: PoolId, keys: &PoolKeys) -> Vec<Install> {
+        let mut installs = Vec::new();
+        for (path, frames) in files {
+            let Ok(bytes) = self.site.read(path) else { continue };
+            for (inner, sealed) in frames.iter().filter_map(|frame| frame.inner(&bytes)?.ok()) {
+                if inner.pool != pool || inner.last_seq() <= keys.body.flushed_seq {
+                    continue;
+                }
+                let Ok(plain) = self.open_frame(&inner, sealed) else { continue };
+                let Ok(mut frame) = FrameReader::decode(&plain) else { continue };
+                while let Ok(Some(mut transaction)) = frame.next_transaction() {
+                    while let Ok(Some(operation)) = transaction.next_op() {
+                        if let Operation::Meta { name: INSTALL_DOCUMENT, content: Some(content) } = operation {
+                            installs.extend(Install::decode(content));
+                        }
+                    }
+                }
+            }
+        }
+        installs.retain(|install| install.id.0 >= keys.body.next_file_id);
+        installs
     }
 
     /// Forgets a pool's manifest, so that it is read anew: on a running store it is replaced now and then.
@@ -219,11 +285,6 @@ impl<'s> Opener<'s> {
     }
 
     fn open_pool(&self, pool: PoolId) -> Result<PoolKeys, String> {
-        for path in self.site.frame_files(pool) {
-            if let Ok(bytes) = self.site.read(&path) {
-                self.note_chains(&bytes, scan_relocated(&bytes, 0).0.iter());
-            }
-        }
         let path = self.site.pool_dir(pool).join("MANIFEST");
         if self.site.io.exists(&path).map_err(|error| error.to_string())? {
             let bytes = self.site.read(&path).map_err(|error| error.to_string())?;

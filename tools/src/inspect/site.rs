@@ -127,12 +127,9 @@ impl Site {
         files
     }
 
-    /// Relocated frames of a pool: what `parked/` and `history/` hold, in order.
-    pub(crate) fn frame_files(&self, pool: PoolId) -> Vec<PathBuf> {
-        let dir = self.pool_dir(pool);
-        let mut files = self.files_in(&dir.join("parked"), "");
-        files.extend(self.files_in(&dir.join("history"), ""));
-        files
+    /// The files of a pool's frames that have left the log, oldest first.
+    pub(crate) fn history_files(&self, pool: PoolId) -> Vec<PathBuf> {
+        self.files_in(&self.pool_dir(pool).join("history"), ".frames")
     }
 
     /// Whether some process has the store open, as its lock says.

@@ -13,8 +13,9 @@ use stoa_format::{PoolId, SegmentNumber, StoreId};
 
 use super::Verification;
 use super::report::Finding;
-use crate::inspect::frames::{Frame, Segment, next_chain, scan, scan_relocated};
+use crate::inspect::frames::{Frame, Segment, next_chain, scan, scan_history};
 use crate::inspect::opener::Unopened;
+use crate::inspect::site::last_name;
 
 const LOG_DAMAGED: &str = "The store does not open so: restore it from a backup or a replica";
 /// How often a log is looked at anew that a server writes to meanwhile.
@@ -152,28 +153,29 @@ impl Verification<'_> {
         }
     }
 
-    /// Relocated frames of a pool: those in one file follow each other.
-    pub(super) fn relocated(&mut self, pool: PoolId) {
-        for path in self.site.frame_files(pool) {
+    /// A pool's frames that have left the log: those in one file follow each other.
+    pub(super) fn history(&mut self, pool: PoolId) {
+        for path in self.site.history_files(pool) {
             let name = self.site.name(&path);
             let Ok(bytes) = self.site.read(&path) else { continue };
-            let (frames, fault) = scan_relocated(&bytes, 0);
+            let found = scan_history(&bytes);
             let (mut look, mut chains) = (Look::default(), Chains::new());
-            for frame in &frames {
+            match &found.header {
+                Ok(header) if header.pool != pool => look.find(Some(pool), &name, 12, "it belongs to another pool"),
+                Ok(header) if header.file_name() != last_name(&path) => {
+                    look.find(Some(pool), &name, 28, "it is another file of its pool");
+                }
+                _ => {}
+            }
+            for frame in &found.frames {
                 self.check_frame(&mut look, &mut chains, &name, &bytes, frame);
             }
-            if let Some((at, fault)) = fault {
-                look.find(
-                    Some(pool),
-                    &name,
-                    (at + fault.offset) as u64,
-                    format!("{}: {}", fault.structure, fault.reason),
-                );
+            for (at, fault) in found.faults() {
+                look.find(Some(pool), &name, at as u64, format!("{}: {}", fault.structure, fault.reason));
             }
-            // A file that went meanwhile, or is being appended to, is no finding on a running store.
-            let changed = self.running && self.site.read(&path).map_or(true, |again| again != bytes);
-            self.report.counts(pool).frames += frames.len() as u64;
-            if !changed {
+            self.report.counts(pool).frames += found.frames.len() as u64;
+            // Written whole and replaced; what is gone meanwhile nobody wants any more.
+            if !self.running || self.site.io.exists(&path).unwrap_or(true) {
                 look.findings.into_iter().for_each(|finding| self.report.find(finding));
             }
         }
@@ -208,9 +210,10 @@ impl Look {
             self.find(None, name, 16, "the segment belongs to another store");
         }
         let Some((number, previous)) = before else { return };
-        let follows = header.previous == *number && previous.next_lsn().is_none_or(|lsn| lsn == header.first_lsn);
+        let links = header.previous == *number;
+        let follows = links && previous.next_lsn().is_none_or(|lsn| lsn == header.first_lsn);
         // Where the former one ended wrongly, that has been told of there.
-        if !follows && previous.damage(Some(header)).is_none() {
+        if !follows && !(links && previous.damage(Some(header)).is_some()) {
             self.find(None, name, 56, "a segment before this one is missing");
         }
     }

@@ -31,7 +31,7 @@ impl Verification<'_> {
             None => self.report.leave_out(Some(pool), "whether every live file is there", "only the key tells which"),
         }
         self.files_on_disk(pool, key_epochs.as_deref());
-        self.relocated(pool);
+        self.history(pool);
     }
 
     /// A manifest that is whole and does not open is a finding; one that is not whole has been told of.
