@@ -62,10 +62,12 @@ impl Connection {
         let mut last_left = Instant::now();
         // Once set, no more requests are carried out, and this is when patience ends.
         let mut end_by: Option<Instant> = None;
+        // The peer sends nothing more; what it has sent is still carried out.
+        let mut ended = false;
         loop {
-            if end_by.is_none() {
+            if end_by.is_none() || ended {
                 self.carry_out();
-                if self.session.closing || self.protocol_failed {
+                if end_by.is_none() && (self.session.closing || self.protocol_failed) {
                     end_by = Some(Instant::now() + Duration::from_millis(stop_ms));
                 }
             }
@@ -89,6 +91,10 @@ impl Connection {
                 event = event => match event {
                     Some(Event::Output) => last_left = Instant::now(),
                     Some(Event::Input | Event::Reply) => {}
+                    Some(Event::Ended) => {
+                        ended = true;
+                        end_by.get_or_insert(Instant::now() + Duration::from_millis(stop_ms));
+                    }
                     Some(Event::Closed) | None => return,
                 },
                 () = &mut killed, if end_by.is_none() => {
@@ -134,7 +140,7 @@ impl Connection {
         loop {
             let bounds = self.session.bounds();
             let (input, out) = self.wire.both();
-            if self.session.closing || input.is_empty() || out.len() >= output_max {
+            if self.session.closing || self.protocol_failed || input.is_empty() || out.len() >= output_max {
                 return;
             }
             let used = match self.parser.advance(input, &bounds) {

@@ -27,7 +27,9 @@ pub(super) enum Event {
     Output,
     /// A reply has arrived.
     Reply,
-    /// The peer has closed its side, or the stream failed.
+    /// The peer sends nothing more.
+    Ended,
+    /// The stream failed.
     Closed,
 }
 
@@ -132,7 +134,8 @@ impl Wire {
                 self.end += room.filled().len();
                 Poll::Ready(Event::Input)
             }
-            Poll::Ready(_) => Poll::Ready(Event::Closed),
+            Poll::Ready(Ok(())) => Poll::Ready(Event::Ended),
+            Poll::Ready(Err(_)) => Poll::Ready(Event::Closed),
             Poll::Pending => Poll::Pending,
         }
     }

@@ -55,6 +55,11 @@ impl Answer {
         &self.shared
     }
 
+    /// Waits until nobody waits for this answer any more.
+    pub(crate) async fn abandoned(&mut self) {
+        self.to.closed().await;
+    }
+
     /// Answers on a thread for long work, as soon as one is free.
     pub(crate) fn give_blocking(self, write: impl FnOnce(&mut Reply<'_>) -> Result<()> + Send + 'static) {
         let runtime = self.shared.runtime.clone();

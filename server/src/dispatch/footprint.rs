@@ -18,8 +18,8 @@ pub(crate) struct Footprint {
     pub is_check: bool,
     /// Users named by sub.
     pub subs: Vec<Sub>,
-    /// Names a user in another way than by sub.
-    pub names_alias: bool,
+    /// Users named in another way: each could be anybody.
+    pub aliases: Vec<UserRef>,
     /// May give up an alias.
     pub releases: bool,
     /// Takes an alias.
@@ -48,7 +48,7 @@ impl Footprint {
         for user in users {
             match user {
                 UserRef::Sub(sub) => self.subs.push(*sub),
-                _ => self.names_alias = true,
+                alias => self.aliases.push(alias.clone()),
             }
         }
         self
@@ -59,14 +59,19 @@ impl Footprint {
         if self.is_alone || earlier.is_alone {
             return false;
         }
-        if self.pool != earlier.pool || (self.is_check && earlier.is_check) {
+        if self.pool != earlier.pool {
             return true;
         }
         let same_token = self.token.is_some() && self.token == earlier.token;
         let same_user = self.subs.iter().any(|sub| earlier.subs.contains(sub));
+        if self.is_check && earlier.is_check {
+            // Checks of one user count against its lock-out while they are under way; one by one they do not.
+            return !same_user && !self.aliases.iter().any(|alias| earlier.aliases.contains(alias));
+        }
         let same_group = self.groups.iter().any(|group| earlier.groups.contains(group));
-        let moves_alias = earlier.releases && (self.claims || self.names_alias);
-        !(same_token || same_user || same_group || moves_alias || self.names_alias || earlier.names_alias)
+        let moves_alias = earlier.releases && self.claims;
+        let names_alias = !self.aliases.is_empty() || !earlier.aliases.is_empty();
+        !(same_token || same_user || same_group || moves_alias || names_alias)
     }
 }
 
@@ -99,7 +104,9 @@ mod tests {
             (create.clone(), alias(), false),
             (releases(user(1)), create.clone(), false),
             (create, releases(user(1)), true),
-            (check(alias()), check(alias()), true),
+            (check(alias()), check(alias()), false),
+            (check(alias()), check(user(1)), true),
+            (check(user(1)), check(user(1)), false),
             (check(alias()), alias(), false),
             (user(1), Footprint::alone(), false),
             (Footprint::alone(), user(1), false),

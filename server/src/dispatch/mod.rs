@@ -2,6 +2,7 @@
 //! writes the reply.
 
 pub(crate) mod access;
+pub(crate) mod changes;
 pub(crate) mod clients;
 pub(crate) mod cluster;
 pub(crate) mod connection;
@@ -10,6 +11,8 @@ pub(crate) mod factors;
 pub(crate) mod groups;
 pub(crate) mod identity;
 pub(crate) mod jobs;
+pub(crate) mod maintenance;
+pub(crate) mod merkle;
 pub(crate) mod pools;
 pub(crate) mod server;
 pub(crate) mod users;

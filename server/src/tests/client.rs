@@ -118,6 +118,11 @@ impl Client {
         self.stream.flush().await.unwrap();
     }
 
+    /// Sends nothing more.
+    pub(super) async fn end(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// The next reply; an error if the server has closed the connection.
     pub(super) async fn try_read(&mut self) -> Option<Value> {
         loop {

@@ -86,6 +86,23 @@ async fn inline_commands_work_for_a_person() {
     running.stop().await;
 }
 
+/// As `printf … | nc` does.
+#[tokio::test]
+async fn what_was_sent_before_the_end_is_answered() {
+    let running = Running::start(dev()).await;
+    let mut client = running.connect().await;
+    let mut bytes = encode(&["POOL.CREATE", "acme"]);
+    bytes.extend(encode(&["USER.CREATE", "acme", "username", "babs"]));
+    bytes.extend(encode(&["USER.COUNT", "acme"]));
+    client.send(&bytes).await;
+    client.end().await;
+    client.read().await.at("id");
+    client.read().await.at("sub");
+    assert_eq!(client.read().await.number(), 1);
+    assert!(client.try_read().await.is_none());
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn transactions_queue_and_abort() {
     let running = Running::start(dev()).await;
@@ -101,7 +118,7 @@ async fn transactions_queue_and_abort() {
     client.call("MULTI").await;
     assert_eq!(client.call("EXEC").await.items().len(), 0);
 
-    for refused in ["NOPE", "PING a b", "CRED.VERIFY acme login=a b", "POOL.CREATE acme"] {
+    for refused in ["NOPE", "PING a b", "CRED.VERIFY acme login=a b", "POOL.CREATE acme", "CHANGES acme FROM 1"] {
         client.call("MULTI").await;
         client.call(refused).await.error();
         client.call("PING").await;

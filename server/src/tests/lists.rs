@@ -123,3 +123,53 @@ async fn jobs_end_well() {
     assert_eq!(client.call("USER.COUNT acme").await.number(), 3);
     running.stop().await;
 }
+
+#[tokio::test]
+async fn pools_tell_how_they_are() {
+    let (running, mut client) = with_users(3).await;
+    let info = client.call("POOL.INFO acme").await;
+    assert_eq!(info.keys()[..4], ["id", "state", "state_reason", "users"]);
+    assert_eq!((info.at("users").number(), info.at("role").text()), (3, "primary"));
+    assert_eq!(info.at("key").at("provider").text(), "local");
+    let before = client.call("POOL.KEY acme STATUS").await.at("key_epoch").number();
+    assert_eq!(client.call("POOL.KEY acme ROTATE").await.at("key_epoch").number(), before + 1);
+    assert_eq!(client.call("USER.COUNT acme").await.number(), 3);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn changes_are_pulled_and_waited_for() {
+    let (running, mut client) = with_users(2).await;
+    let changes = client.call("CHANGES acme FROM 1").await;
+    let last = changes.items().last().unwrap();
+    assert_eq!(last.keys(), ["seq", "time", "ops"]);
+    let op = &last.at("ops").items()[0];
+    assert!(op.at("attrs").items().iter().any(|name| name.text() == "username"));
+    let next = last.at("seq").number() + 1;
+    assert_eq!(client.call(&format!("CHANGES acme FROM {next}")).await.items().len(), 0);
+    assert_eq!(client.call(&format!("CHANGES acme FROM {next} BLOCK 50")).await.items().len(), 0);
+    let mut waiting = running.client().await;
+    let waited =
+        tokio::spawn(async move { waiting.call(&format!("CHANGES acme FROM {next} BLOCK 20000 VALUES")).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    client.call("USER.SET acme username=user000 nickname zero").await.at("seq");
+    let waited = tokio::time::timeout(Duration::from_secs(5), waited).await.unwrap().unwrap();
+    let op = &waited.items()[0].at("ops").items()[0];
+    assert_eq!(op.at("values").at("nickname").text(), "zero");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn digests_of_equal_pools_are_equal() {
+    let (running, mut client) = with_users(3).await;
+    let root = client.call("MERKLE.ROOT acme").await;
+    assert_eq!((root.at("users").number(), root.at("digest").text().len()), (3, 32));
+    let nodes = client.call("MERKLE.NODES acme 0 0").await;
+    assert_eq!(nodes.at("digests").items()[0], *root.at("digest"));
+    assert_eq!(client.call("MERKLE.KEY acme").await.at("key").text().len(), 64);
+    client.call("USER.SET acme username=user000 nickname zero").await.at("seq");
+    assert_ne!(client.call("MERKLE.ROOT acme").await.at("digest"), root.at("digest"));
+    client.call("USER.UNSET acme username=user000 nickname").await.at("seq");
+    assert_eq!(client.call("MERKLE.ROOT acme").await.at("digest"), root.at("digest"));
+    running.stop().await;
+}

@@ -1,12 +1,31 @@
-//! Maintenance of pools, done in the background.
+//! How pools are, their keys, and their maintenance.
 
-use super::Category::Admin;
+use super::Category::{Admin, Keys, Read};
 use super::{Command, Flags, Heavy, Run};
-use crate::dispatch::jobs;
+use crate::dispatch::{jobs, maintenance};
 
+const CHANGE: Flags = Flags::WRITE.and(Flags::NO_MULTI).and(Flags::AUDITED);
 const JOB: Flags = Flags::NO_MULTI;
 
 pub(super) const COMMANDS: &[Command] = &[
+    Command::pool(
+        "POOL.INFO",
+        "pool",
+        Read,
+        Run::Call(maintenance::info, Heavy::Always),
+        "map id, state, state_reason, users, groups, seq, durable_seq, epoch, role, chain, digest, phase, schema, key, …",
+        "How a pool is",
+    )
+    .with(JOB),
+    Command::pool(
+        "POOL.KEY",
+        "pool (STATUS | ROTATE | REWRAP uri)",
+        Keys,
+        Run::Call(maintenance::key, Heavy::Always),
+        "map provider, key_id, key_epoch, epochs_in_use, bytes_to_reseal, seq",
+        "The pool's keys",
+    )
+    .with(CHANGE),
     Command::pool(
         "POOL.FLUSH",
         "pool",

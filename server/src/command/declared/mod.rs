@@ -2,6 +2,7 @@
 
 mod connection;
 mod credentials;
+mod feed;
 mod groups;
 mod maintenance;
 mod pools;
@@ -24,6 +25,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Command> {
         users::COMMANDS,
         credentials::COMMANDS,
         groups::COMMANDS,
+        feed::COMMANDS,
     ]
     .into_iter()
     .flatten()

@@ -1,6 +1,6 @@
 //! Pools: their schema and configuration.
 
-use super::Category::{Connection, Dangerous, Schema};
+use super::Category::{Dangerous, Read, Schema};
 use super::{Command, Flags, Heavy, Run};
 use crate::dispatch::pools;
 
@@ -20,7 +20,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command::new(
         "POOL.LIST",
         "[LIMIT n] [CURSOR cursor]",
-        Connection,
+        Read,
         Run::Call(pools::list, Heavy::Never),
         "map pools, cursor, seq",
         "The names of the pools that this user may see",
