@@ -11,6 +11,7 @@ use stoa_format::wire::Write;
 use stoa_format::{AttrId, FileId, Seq};
 
 use super::files::NewFiles;
+use crate::digest::tree::Tree;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::draft::{Prepared, schema_conflict};
 use crate::pool::open::{OpenPool, lock};
@@ -75,7 +76,7 @@ impl OpenPool {
     ///
     /// # Errors
     /// `DAMAGED` if the content is not what a leader writes.
-    pub(crate) fn apply_install(&self, content: &[u8]) -> Result<()> {
+    pub(crate) fn apply_install(&self, content: &[u8], tree: &mut Tree) -> Result<()> {
         let install = Install::decode(content).map_err(|fault| damaged(&fault))?;
         if install.id.0 < self.installed_below.load(Relaxed) {
             return Ok(());
@@ -90,7 +91,7 @@ impl OpenPool {
         self.version.rcu(|version| Version { runs: Arc::clone(&runs), ..(**version).clone() });
         self.groups.fetch_add(install.groups, Relaxed);
         self.installed_below.store(install.id.0 + 1, Relaxed);
-        lock(&self.tree).forget();
+        tree.forget();
         Ok(())
     }
 

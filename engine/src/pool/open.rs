@@ -372,8 +372,7 @@ impl OpenPool {
             let documents = Arc::new(documents);
             self.version.rcu(|version| Version { documents: Arc::clone(&documents), ..(**version).clone() });
         }
-        drop(tree);
-        installs.into_iter().try_for_each(|content| self.apply_install(content))
+        installs.into_iter().try_for_each(|content| self.apply_install(content, &mut tree))
     }
 
     fn note_key(&self, keyspace: stoa_format::Keyspace, key: &[u8]) {
