@@ -1,5 +1,6 @@
 //! Makes a store that has something of everything in it, for readers of its files:
 //! `cargo run -p stoa-engine --example make_store -- DATA [USERS]`. The key goes to `DATA.key`.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use stoa_engine::pool::request::{GroupFields, Input, NewUser, Op, Transaction, UserRef};
 use stoa_engine::{JobKind, JobState, Pool, Result, Store, StoreOptions};

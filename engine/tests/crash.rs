@@ -1,5 +1,6 @@
 //! A store that loses power at any moment of its life, and what it is when it comes up again: as
 //! after the last acknowledged transaction, or after the one that was under way.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! Flushing: reads before and after it, and after a second start, are the same.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use stoa_engine::pool::request::{Input, NewUser, Op, Transaction, UserRef};
 use stoa_engine::pool::snapshot::Snapshot;

@@ -1,4 +1,5 @@
 //! Listings: every page of one shows one Seq, whatever happens meanwhile.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 //! before and after flushes.
 //!
 //! The model knows nothing of ordinals, columns, indexes or deltas: a map of users and a map of groups.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -160,7 +161,9 @@ impl World {
                 let Some(sub) = self.model.sub(*user) else { return };
                 self.commit(Op::UserDelete { user: UserRef::Sub(sub), if_version: None }).unwrap();
                 self.model.users.remove(&sub);
-                self.model.groups.values_mut().for_each(|(_, members)| drop(members.remove(&sub)));
+                for (_, members) in self.model.groups.values_mut() {
+                    members.remove(&sub);
+                }
             }
             Step::Enable { user, on } => {
                 let Some(sub) = self.model.sub(*user) else { return };

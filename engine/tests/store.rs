@@ -1,4 +1,5 @@
 //! The straight line from a request to disk and back, on a real disk.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use std::sync::Arc;
 

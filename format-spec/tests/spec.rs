@@ -1,4 +1,5 @@
 //! The chapters against the code: constants, tables, worked examples and golden vectors. So neither can drift.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use std::collections::BTreeMap;
 use std::fs;

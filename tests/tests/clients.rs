@@ -1,4 +1,5 @@
 //! Unmodified Redis clients against a real server.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use std::process::Command;
 
@@ -51,7 +52,9 @@ fn redis_cli_shows_help_and_redis_benchmark_drives() {
     server.cli(&["POOL.CREATE", "bench"]);
     server.cli(&["USER.CREATE", "bench", "username", "ana", "email", "ana@example.com"]);
     let mut help = Command::new("redis-cli");
-    help.args(["-p", &server.port.to_string()]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    help.args(["-p", &server.port.to_string()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
     let mut child = help.spawn().unwrap();
     std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"help USER.GET\n").unwrap();
     let shown = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();

@@ -1,4 +1,5 @@
 //! What was acknowledged is there, whatever happens to the process or to the replies.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -88,7 +89,9 @@ fn every_acknowledged_write_is_there_after_kill_9_under_64_writers() {
                 let user = format!("username=w{writer}");
                 for i in 1.. {
                     let value = i.to_string();
-                    let Some(answer) = connection.call(&["USER.SET", "acme", &user, "nickname", &value]) else { return };
+                    let Some(answer) = connection.call(&["USER.SET", "acme", &user, "nickname", &value]) else {
+                        return;
+                    };
                     assert!(answer.starts_with('*'), "{answer}");
                     acknowledged.lock().unwrap().insert(writer, i);
                     total.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,5 @@
 //! Real exports of real systems go in, go in again without a change, and come out equal.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use std::path::{Path, PathBuf};
 
@@ -53,7 +54,8 @@ fn round_trips(data: &Path, pool: &str, formats: &[(&str, &str)]) {
         let file = data.with_file_name(format!("{pool}-{format}.out"));
         let copy = format!("{pool}-{format}");
         let (data_text, file_text) = (data.to_str().unwrap(), file.to_str().unwrap());
-        let args = ["export", "--pool", pool, "--format", format, "--with-hashes", "--data", data_text, "--out", file_text];
+        let args =
+            ["export", "--pool", pool, "--format", format, "--with-hashes", "--data", data_text, "--out", file_text];
         run_well(&args);
         let counts = import(data, &copy, import_format, &[file]);
         assert_eq!(counts.get("refused"), 0, "{format}");
@@ -61,13 +63,8 @@ fn round_trips(data: &Path, pool: &str, formats: &[(&str, &str)]) {
     }
 }
 
-const FORMATS: [(&str, &str); 5] = [
-    ("ldif", "ldif"),
-    ("cognito-csv", "cognito-csv"),
-    ("auth0", "auth0"),
-    ("keycloak", "keycloak"),
-    ("scim", "scim"),
-];
+const FORMATS: [(&str, &str); 5] =
+    [("ldif", "ldif"), ("cognito-csv", "cognito-csv"), ("auth0", "auth0"), ("keycloak", "keycloak"), ("scim", "scim")];
 
 #[test]
 fn the_sample_directory_comes_out_equal_in_every_format() {
@@ -101,7 +98,8 @@ fn every_shared_file_goes_in_twice() {
     let bcrypt = twice(&data, "cognito-hash", "cognito-csv", &[shared.join("cognito/import_bcrypt.csv")]);
     assert!(bcrypt.get("created") >= 2);
     let auth0 = shared.join("auth0");
-    let files = ["zitadel-tools-auth0-users.ndjson", "zitadel-tools-auth0-passwords.ndjson"].map(|name| auth0.join(name));
+    let files =
+        ["zitadel-tools-auth0-users.ndjson", "zitadel-tools-auth0-passwords.ndjson"].map(|name| auth0.join(name));
     assert_eq!(twice(&data, "auth0", "auth0", &files).get("created"), 5);
     twice(&data, "auth0-custom", "auth0", &[auth0.join("auth0-docs-custom-password-hash-examples.json")]);
     let keycloak = shared.join("keycloak");
@@ -110,7 +108,9 @@ fn every_shared_file_goes_in_twice() {
     for name in ["zitadel-tools-realm.json", "quickstart-servlet-authz-realm.json"] {
         assert!(twice(&data, &name[..5], "keycloak", &[keycloak.join(name)]).get("created") >= 1);
     }
-    for name in ["akamai_exampleData_2_faImport_faUsers", "generic_exampleData_faUsers", "passportjs_examplesData_faUsers"] {
+    for name in
+        ["akamai_exampleData_2_faImport_faUsers", "generic_exampleData_faUsers", "passportjs_examplesData_faUsers"]
+    {
         let pool = name.split('_').next().unwrap();
         let counts = twice(&data, pool, "fusionauth", &[shared.join(format!("fusionauth/{name}.json"))]);
         assert!(counts.get("created") >= 2);

@@ -1,5 +1,6 @@
 //! Ten thousand small pools in one store: each costs little, and nothing until it is used. Times are
 //! printed, not judged: `cargo test --release -p stoa-tests --test pools -- --nocapture`.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use std::time::Instant;
 

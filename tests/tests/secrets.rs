@@ -1,4 +1,5 @@
 //! No stored value reaches a file, a log line, a metric or an error in the clear.
+#![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -55,8 +56,20 @@ fn nothing_stored_is_found_on_disk_in_logs_metrics_or_errors() {
     let cli = |words: &[&str]| server.cli(words);
     cli(&["POOL.CREATE", pool, "SCHEMA", schema]);
     let made = cli(&[
-        "USER.CREATE", pool, "username", name, "email", mail, "phone_number", phone, "given_name", given, "custom:plan", plan,
-        "HASH", hash,
+        "USER.CREATE",
+        pool,
+        "username",
+        name,
+        "email",
+        mail,
+        "phone_number",
+        phone,
+        "given_name",
+        given,
+        "custom:plan",
+        plan,
+        "HASH",
+        hash,
     ]);
     assert!(made.contains("sub"), "{made}");
     cli(&["GROUP.CREATE", pool, group]);

@@ -94,11 +94,14 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode> {
 }
 
 fn start_logs(args: &ServeArgs) -> Result<()> {
-    let level: tracing::Level =
-        args.log.parse().ok().context("--log wants error, warn, info, debug or trace")?;
+    let level: tracing::Level = args.log.parse().ok().context("--log wants error, warn, info, debug or trace")?;
     let filter = EnvFilter::default().add_directive(level.into());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if args.json { logs.json().init() } else { logs.init() }
+    if args.json {
+        logs.json().init()
+    } else {
+        logs.init()
+    }
     Ok(())
 }
 

@@ -67,7 +67,11 @@ impl Pool {
             key: key_info(open, version)?,
             disk_live_bytes: disk.live_bytes,
             disk_garbage_bytes: disk.garbage_bytes,
-            log_bytes_unflushed: lock(&open.frames).iter().map(|frame| u64::from(frame.place.len)).sum(),
+            log_bytes_unflushed: lock(&open.frames)
+                .iter()
+                .filter(|frame| frame.last_seq > version.flushed_seq())
+                .map(|frame| u64::from(frame.place.len))
+                .sum(),
             runs: files.map(|file| file.sections.len() as u64).sum(),
             ordinals_left: ORDINALS_MAX.saturating_sub(open.next_ordinal.load(Relaxed)),
             last_verify_ms: (last_verify_ms > 0).then_some(last_verify_ms),

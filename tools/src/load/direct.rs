@@ -106,7 +106,8 @@ impl<'a> Direct<'a> {
                 Stored::None
             }
         };
-        let mut groups: Vec<u32> = user.groups.iter().filter_map(|name| self.groups.get(name.as_ref()).copied()).collect();
+        let mut groups: Vec<u32> =
+            user.groups.iter().filter_map(|name| self.groups.get(name.as_ref()).copied()).collect();
         groups.sort_unstable();
         groups.dedup();
         let identities: Vec<(&str, &str)> = user.identities.iter().map(|(a, b)| (a.as_ref(), b.as_ref())).collect();
