@@ -2,6 +2,7 @@ meta:
   id: frame
   title: A frame of the log
   endian: le
+  imports: [inner_shell]
 seq:
   - id: magic
     contents: "SFRM"
@@ -27,30 +28,7 @@ seq:
     type:
       switch-on: kind
       cases:
-        'kind::data': inner
-types:
-  inner:
-    seq:
-      - id: pool
-        size: 16
-      - id: epoch
-        type: u4
-      - id: key_epoch
-        type: u4
-      - id: period
-        type: u4
-      - id: count
-        type: u4
-      - id: first_seq
-        type: u8
-      - id: len_sealed
-        type: u4
-      - id: reserved
-        contents: [0, 0, 0, 0]
-      - id: chain
-        size: 32
-      - id: sealed
-        size: len_sealed
+        'kind::data': inner_shell
 enums:
   kind:
     1: data

@@ -2,7 +2,7 @@ meta:
   id: manifest_body
   title: The plain text of a MANIFEST
   endian: le
-  imports: [document, octets, varint]
+  imports: [document, live_file, octets, varint]
 seq:
   - id: flushed_seq
     type: u8
@@ -52,7 +52,7 @@ seq:
   - id: num_files
     type: varint
   - id: files
-    type: file
+    type: live_file
     repeat: expr
     repeat-expr: num_files.value
   - id: last_verify_ms
@@ -68,47 +68,3 @@ types:
         type: u8
       - id: key
         size: 32
-  file:
-    seq:
-      - id: file_id
-        type: varint
-      - id: place
-        type: u1
-        enum: place
-      - id: folder
-        type: u2
-      - id: key_epoch
-        type: u4
-      - id: salt
-        size: 32
-      - id: root
-        size: 32
-      - id: len
-        type: varint
-      - id: age
-        type: varint
-      - id: num_sections
-        type: varint
-      - id: sections
-        type: section
-        repeat: expr
-        repeat-expr: num_sections.value
-    enums:
-      place:
-        0: flush
-        1: column
-        2: index
-  section:
-    seq:
-      - id: section
-        type: u2
-      - id: content
-        type: u1
-        enum: content
-      - id: number
-        type: u2
-    enums:
-      content:
-        1: dense
-        2: sparse
-        3: keys

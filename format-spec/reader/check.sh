@@ -16,6 +16,7 @@ target=${CARGO_TARGET_DIR:-$root/target}
 tools=${STOA_READER:-$target/reader}
 
 "$here/prepare.sh" "$tools"
+"$tools/venv/bin/python" "$here/check_vectors.py" "$tools/parsers"
 ours=$(mktemp) theirs=$(mktemp)
 trap 'rm -f "$ours" "$theirs"' EXIT
 "$tools/venv/bin/python" "$here/stoa_reader.py" --parsers "$tools/parsers" "$data" "$key" > "$ours"

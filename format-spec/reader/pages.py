@@ -89,6 +89,8 @@ def join(template, raw):
 def ordinals(page):
     """The ordinals of a column page's entries."""
     form = page.form.name
+    check(form == "list" or page.width == 0, "column page: a width without a list")
+    check(page.span >= page.count and page.first + page.span < 1 << 64, "column page: past the last ordinal")
     if form == "dense":
         check(page.span == page.count, "column page: dense, but span and entries differ")
         return [page.first + i for i in range(page.count)]
@@ -137,11 +139,13 @@ def entries(page):
     """(key, value) of every entry of a sorted page; None for a tombstone."""
     body = page.body
     if page.encoding.name == "rows":
+        check(page.interval == 0, "sorted page: rows with an interval")
         found = list(zip(rows(body.keys), rows(body.values)))
         if page.has_tombstones:
             gone = body.tombstones
             found = [(k, None if gone[i // 8] >> (i % 8) & 1 else v) for i, (k, v) in enumerate(found)]
     else:
+        check(page.has_tombstones == 0, "sorted page: prefixes with a flag")
         found, key = [], b""
         for entry in body.entries.entries:
             check(entry.shared.value <= len(key), "sorted page: an entry shares more than the key before has")

@@ -176,10 +176,10 @@ class Reader:
 
     def open_frames(self, pool, frames, key_of, chain_at):
         """Opens what can be opened: (file, lsn, first Seq, transactions). `chain_at` is a known (Seq, chain)."""
-        known = {0: bytes(32), chain_at[0]: chain_at[1]}
+        known = {inner.first_seq + inner.count - 1: inner.chain for _, _, inner, _ in frames}
+        known.update({0: bytes(32), chain_at[0]: chain_at[1]})
         for name, lsn, inner, head in frames:
             before = known.get(inner.first_seq - 1)
-            known[inner.first_seq + inner.count - 1] = inner.chain
             if before is None:
                 continue
             check(chain_after(pool, before, head, inner.sealed) == inner.chain, f"{name} lsn {lsn}: chain is broken")
@@ -275,11 +275,49 @@ class Reader:
             pool = Pool(self.customer, pool_id, raw)
         if path.exists():
             self.show_manifest(f"{pool.folder()}/MANIFEST", pool.body)
-        for file in pool.body.files:
-            self.read_run(pool, file)
         chain_at = (pool.body.flushed_seq, pool.body.chain)
-        for found in self.open_frames(pool_id, frames, pool.periods.get, chain_at):
-            self.show_transactions(*found)
+        files = {file.file_id.value: file for file in pool.body.files}
+        frames = self.history(pool) + frames
+        for name, lsn, first_seq, transactions in self.open_frames(pool_id, frames, pool.periods.get, chain_at):
+            self.show_transactions(name, lsn, first_seq, transactions)
+            for seq, transaction in enumerate(transactions, first_seq):
+                if seq > pool.body.flushed_seq:
+                    self.take_in(pool, transaction.body.operations, files)
+        for file in files.values():
+            self.read_run(pool, file)
+
+    def take_in(self, pool, operations, files):
+        """Adds the data keys and the files that the log names and the manifest does not yet."""
+        for op in operations:
+            if op.code.name != "meta" or not op.body.is_set:
+                continue
+            if op.body.name.value == "keyring":
+                for key in parse("keyring", op.body.content.data).keys:
+                    opened = unwrap(self.customer, parse("wrapped_key", key.wrapped.data), pool.id, key.key_epoch)
+                    if opened:
+                        pool.data_keys.setdefault(key.key_epoch, opened)
+            elif op.body.name.value == "install":
+                install = parse("install", op.body.content.data)
+                if install.install_id.value >= pool.body.next_file_id.value:
+                    files.update({file.file_id.value: file for file in install.files})
+
+    def history(self, pool):
+        """The frames of a pool's history files."""
+        frames = []
+        for path in sorted((self.data / pool.folder()).glob("history/*.frames")):
+            raw = path.read_bytes()
+            name = f"{pool.folder()}/history/{path.name}"
+            file = parse("history_file", raw)
+            check_crc(raw[:48], file.crc32, name)
+            check(path.stem == f"{file.first_seq:016x}-{file.last_seq:016x}", f"{name}: another file's content")
+            check(file.pool == pool.id, f"{name}: belongs to another pool")
+            at = 52
+            for record in file.records:
+                body = raw[at + 8 : at + 8 + record.len_body]
+                check_crc(body, record.crc32, name)
+                frames.append((name, 0, record.body, body[:48]))
+                at += 8 + record.len_body
+        return frames
 
     def show_manifest(self, file, body):
         numbers = {
