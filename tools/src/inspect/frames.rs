@@ -183,3 +183,38 @@ pub(crate) fn next_chain(before: &[u8; 32], inner: &InnerShell, sealed: &[u8]) -
     hasher.update(CHAIN_LABEL).update(&inner.pool.0).update(before).update(&inner.head()).update(sealed);
     *hasher.finalize().as_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stoa_format::history::append_record;
+    use stoa_format::{Epoch, KeyEpoch, Period, PoolId, Seq};
+
+    fn body(seq: u64) -> Vec<u8> {
+        let (pool, epoch, key_epoch, period) = (PoolId([7; 16]), Epoch(0), KeyEpoch(1), Period(1));
+        let (first_seq, count, sealed_len) = (Seq(seq), 1, 50);
+        let mut out = Vec::new();
+        InnerShell { pool, epoch, key_epoch, period, count, first_seq, sealed_len, chain: [1; 32] }.encode(&mut out);
+        out.extend_from_slice(&[9; 50]);
+        out
+    }
+
+    #[test]
+    fn a_damaged_record_of_a_history_file_leaves_the_others() {
+        let header = HistoryHeader { pool: PoolId([7; 16]), first_seq: Seq(1), last_seq: Seq(3), count: 3 };
+        let mut bytes = Vec::new();
+        header.encode(&mut bytes);
+        (1..4).for_each(|seq| append_record(&body(seq), &mut bytes));
+        let whole = scan_history(&bytes);
+        assert_eq!((whole.frames.len(), whole.faults().count()), (3, 0));
+        let second = whole.frames[1].offset;
+        bytes[second + 20] ^= 1;
+        let found = scan_history(&bytes);
+        let seqs: Vec<_> =
+            found.frames.iter().map(|frame| frame.inner(&bytes).unwrap().unwrap().0.first_seq.0).collect();
+        assert_eq!(seqs, [1, 3]);
+        assert_eq!(found.faults().map(|(at, _)| at).collect::<Vec<_>>(), [second]);
+        bytes[20] ^= 1;
+        assert!(scan_history(&bytes).header.is_err());
+    }
+}

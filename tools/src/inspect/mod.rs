@@ -77,9 +77,18 @@ pub(crate) struct Wanted {
 /// If there is nothing there, or the key cannot be had.
 pub(crate) fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let sound = inspect(&args, &mut out)?;
-    out.flush()?;
-    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let done = inspect(&args, &mut out).and_then(|sound| Ok(out.flush().map(|()| sound)?));
+    match done {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        // Whoever reads has seen enough.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Inspects what the arguments name and prints to `out`; answers whether all is sound.
@@ -184,7 +193,11 @@ impl Inspector<'_> {
             Some(FileKind::History) => log::history(self, &name, &bytes)?,
             Some(FileKind::Run) => return Ok(run_file::inspect(self, &name, &bytes)?),
             Some(FileKind::KeyFile) => return Ok(store_files::key_file(self, &name, &bytes)?),
-            Some(FileKind::Lock) => self.printer.note(&name, "held by the process that has the store open")?,
+            Some(FileKind::Lock) => {
+                let open =
+                    if self.site.is_running() { "a process has the store open" } else { "nobody has the store open" };
+                self.printer.note(&name, open)?;
+            }
             None => bail!("{} is no file of a store that this program knows", path.display()),
         }
         self.hex_of_file(&name, &bytes)?;

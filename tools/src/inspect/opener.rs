@@ -90,12 +90,14 @@ pub(crate) enum Unopened {
 /// The keys of a store.
 pub(crate) struct Opener<'s> {
     site: &'s Site,
-    provider: LocalProvider,
+    provider: Rc<LocalProvider>,
     store_key: Option<SealKey>,
     /// Why the store's own key is not there.
     pub store_fault: Option<String>,
     /// Why the catalogue's checkpoint did not open.
     pub catalogue_fault: Option<String>,
+    /// The log's last frame when it was read; later ones may be under keys that are not known here.
+    pub last_lsn: u64,
     /// What the catalogue says.
     pub catalogue: CatalogueState,
     /// The chain after a pool's transaction, as the shells of the log's frames say.
@@ -112,9 +114,19 @@ impl<'s> Opener<'s> {
     /// No key file, a wrong passphrase, a damaged key file.
     pub(crate) fn new(site: &'s Site, key_file: &Path, passphrase: Option<&[u8]>) -> anyhow::Result<Self> {
         let provider = LocalProvider::open(site.io.clone(), key_file, passphrase)?;
+        Ok(Self::with(site, Rc::new(provider)))
+    }
+
+    /// The same key, with everything read anew: on a running store files change.
+    pub(crate) fn again(&self) -> Self {
+        Self::with(self.site, Rc::clone(&self.provider))
+    }
+
+    fn with(site: &'s Site, provider: Rc<LocalProvider>) -> Self {
         let mut opener = Self {
             site,
             provider,
+            last_lsn: 0,
             store_key: None,
             store_fault: None,
             catalogue_fault: None,
@@ -137,7 +149,7 @@ impl<'s> Opener<'s> {
             Err(fault) => opener.catalogue_fault = Some(fault),
         }
         opener.read_log();
-        Ok(opener)
+        opener
     }
 
     fn open_store(&self) -> Result<SealKey, String> {
@@ -177,6 +189,7 @@ impl<'s> Opener<'s> {
         for (number, path) in self.site.segments() {
             let Ok(bytes) = self.site.read(&path) else { continue };
             let segment = scan(&bytes, number, None);
+            self.last_lsn = segment.frames.last().map_or(self.last_lsn, |frame| frame.lsn().0);
             self.note_chains(&bytes, segment.stray.iter().chain(&segment.frames));
             let mut places: HashMap<PoolId, Vec<Frame>> = HashMap::new();
             for frame in segment.frames {
@@ -345,12 +358,14 @@ impl<'s> Opener<'s> {
         if let Some(chain) = self.chains.borrow().get(&(inner.pool, before)) {
             return Some(*chain);
         }
+        // The first frame of all links to zeroes.
+        let first = (before == 0).then_some([0; 32]);
         if inner.pool == PoolId::NIL {
             let checkpoint = self.catalogue.checkpoint.as_ref().filter(|body| body.seq == Seq(before));
-            return checkpoint.map(|body| body.chain).or((before == 0).then_some([0; 32]));
+            return checkpoint.map(|body| body.chain).or(first);
         }
         let pool = self.pool(inner.pool).ok()?;
-        (pool.body.flushed_seq == Seq(before)).then_some(pool.body.chain)
+        (pool.body.flushed_seq == Seq(before)).then_some(pool.body.chain).or(first)
     }
 
     /// Opens a frame's transactions, and checks its link in the chain.

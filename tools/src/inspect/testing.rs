@@ -93,7 +93,8 @@ fn attrs(pairs: &[(&str, &str)]) -> Vec<(Box<str>, Input)> {
     pairs.iter().map(|(name, value)| ((*name).into(), Input::Raw((*value).to_owned().into()))).collect()
 }
 
-fn create(pool: &Pool, pairs: &[(&str, &str)]) {
+/// Makes a user.
+pub(crate) fn create(pool: &Pool, pairs: &[(&str, &str)]) {
     let new = NewUser { attrs: attrs(pairs), ..NewUser::default() };
     commit(pool, Op::UserCreate(Box::new(new)));
 }

@@ -13,15 +13,22 @@ use crate::passphrase::Secret;
 
 const WHAT: &str = "indexes against columns, members against groups, digest sums";
 /// How often a running store is opened anew because its files were replaced meanwhile.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 5;
 
 /// Checks the content of every pool that is wanted.
 pub(super) fn check(verification: &mut Verification<'_>, key_file: &Path, passphrase: Option<Secret>) {
     let mut attempt = 1;
     loop {
         let look = look(verification, key_file, passphrase.clone());
-        if look.findings.is_empty() || !verification.running || attempt == ATTEMPTS {
-            look.findings.into_iter().for_each(|finding| verification.report.find(finding));
+        let settled = look.findings.is_empty() && look.unchecked.is_empty();
+        if settled || !verification.running || attempt == ATTEMPTS {
+            for finding in look.findings {
+                let gone = verification.running && !verification.site.root.join(&finding.file).exists();
+                match (gone, finding.offset) {
+                    (true, None) => verification.report.leave_out(finding.pool, finding.file, "it went meanwhile"),
+                    _ => verification.report.find(finding),
+                }
+            }
             for (pool, why) in look.unchecked {
                 verification.report.leave_out(pool, WHAT, why);
             }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 
 use stoa_format::ops::FrameReader;
 use stoa_format::wal::{BLOCK_BYTES, InnerShell, SegmentHeader};
@@ -40,6 +41,7 @@ impl Verification<'_> {
         let mut attempts = 1;
         while self.running && !look.findings.is_empty() && attempts < ATTEMPTS {
             self.settle();
+            self.opener = self.opener.as_ref().map(|opener| Rc::new(opener.again()));
             look = self.look_at_log(store);
             attempts += 1;
         }
@@ -62,7 +64,7 @@ impl Verification<'_> {
 
     /// Frames of dropped pools stay in the log for a while.
     fn is_known(&self, pool: PoolId) -> bool {
-        self.opener.map_or_else(
+        self.opener.as_ref().map_or_else(
             || self.site.pool_dir(pool).is_dir(),
             |opener| opener.catalogue.pools.contains_key(&pool) || opener.catalogue.checkpoint.is_none(),
         )
@@ -98,7 +100,7 @@ impl Verification<'_> {
             look.last_lsn = segment.next_lsn().map_or(look.last_lsn, |next| next.0.saturating_sub(1));
             before = Some((*number, segment));
         }
-        let checkpoint = self.opener.and_then(|opener| opener.catalogue.checkpoint.as_ref());
+        let checkpoint = self.opener.as_ref().and_then(|opener| opener.catalogue.checkpoint.as_ref());
         if let Some(claim) = checkpoint.map(|body| body.durable_lsn).filter(|claim| *claim > look.last_lsn) {
             let what =
                 format!("the log ends at lsn {}, but the catalogue says it was durable up to {claim}", look.last_lsn);
@@ -134,7 +136,10 @@ impl Verification<'_> {
         if let Err(what) = link {
             look.find(pool, name, at, what);
         }
-        let Some(opener) = self.opener else { return };
+        let Some(opener) = &self.opener else { return };
+        if self.running && frame.lsn().0 > opener.last_lsn {
+            return; // Written since the keys were read.
+        }
         match opener.open_frame(&inner, sealed) {
             Ok(plain) => {
                 if let Err(fault) = check_operations(&plain) {

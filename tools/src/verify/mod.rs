@@ -18,6 +18,7 @@ mod tests;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use stoa_format::store::{CatalogueFile, StoreFile};
@@ -83,7 +84,7 @@ impl VerifyArgs {
 /// One verification.
 pub(crate) struct Verification<'v> {
     site: &'v Site,
-    opener: Option<&'v Opener<'v>>,
+    opener: Option<Rc<Opener<'v>>>,
     running: bool,
     /// Only this pool.
     only: Option<PoolId>,
@@ -133,13 +134,13 @@ fn verify(site: &Site, args: &VerifyArgs) -> anyhow::Result<Report> {
         None => None,
     };
     let running = site.is_running();
-    let mut verification = Verification { site, opener: opener.as_ref(), running, only, report: Report::default() };
+    let mut verification = Verification { site, opener: opener.map(Rc::new), running, only, report: Report::default() };
     let store = verification.store_files();
     verification.log(store);
     for pool in verification.pools() {
         verification.pool(pool);
     }
-    match verification.opener {
+    match &verification.opener {
         Some(_) => content::check(&mut verification, &key_file, passphrase),
         None => verification.report.leave_out(
             None,
@@ -171,7 +172,7 @@ impl Verification<'_> {
         {
             self.find("CATALOGUE", 12, "it belongs to another store", FROM_BACKUP);
         }
-        let Some(opener) = self.opener else { return store };
+        let Some(opener) = self.opener.clone() else { return store };
         // What does not even decode has been told of.
         if let Some(fault) = opener.store_fault.as_ref().filter(|_| store.is_some()) {
             self.find("STORE", 0, fault.clone(), "Use the key that this store was made with, or restore STORE");
@@ -201,7 +202,7 @@ impl Verification<'_> {
     /// The pools to check: those that have a directory, and those that the catalogue names.
     fn pools(&self) -> Vec<PoolId> {
         let mut pools = self.site.pools();
-        if let Some(opener) = self.opener {
+        if let Some(opener) = &self.opener {
             pools.extend(opener.catalogue.pools.keys());
         }
         pools.sort_unstable();

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stoa_engine::pool::schema::Schema;
 use stoa_engine::run::{Finding as RunFinding, RunEnv, RunError, RunFile, RunIdentity, RunLimits, check_sums};
@@ -23,7 +24,7 @@ impl Verification<'_> {
     pub(super) fn pool(&mut self, pool: PoolId) {
         self.report.counts(pool);
         let key_epochs = self.manifest(pool);
-        match self.opener {
+        match self.opener.clone() {
             Some(opener) => match opener.pool(pool) {
                 Ok(_) => self.live_files(pool),
                 Err(fault) => self.unopened(pool, &fault),
@@ -82,20 +83,21 @@ impl Verification<'_> {
         {
             self.find_in(Some(pool), &name, half as u64, "its two copies differ", ONE_COPY);
         }
-        if let Some(opener) = self.opener {
-            self.against_catalogue(pool, &name, opener);
+        if let Some(opener) = self.opener.clone() {
+            self.against_catalogue(pool, &name, &opener);
         }
         epochs
     }
 
     fn no_manifest(&mut self, pool: PoolId, name: &str) {
-        let entry = self.opener.and_then(|opener| opener.catalogue.pools.get(&pool));
+        let opener = self.opener.clone();
+        let entry = opener.as_ref().and_then(|opener| opener.catalogue.pools.get(&pool));
         match entry {
             Some(entry) if entry.first_manifest.is_none() => {
                 self.find_in(Some(pool), name, 0, "is missing", FROM_BACKUP);
             }
             Some(_) => {}
-            None if self.opener.is_some() => {
+            None if opener.is_some() => {
                 self.report.leave_out(Some(pool), "its directory", "the catalogue names no such pool: it was dropped");
             }
             None => self.report.leave_out(
@@ -126,7 +128,7 @@ impl Verification<'_> {
 
     /// Every run file in the pool's directory: its checksums, and that it is the file its name says.
     fn files_on_disk(&mut self, pool: PoolId, key_epochs: Option<&[u32]>) {
-        let with_keys = self.opener.is_some_and(|opener| opener.pool(pool).is_ok());
+        let with_keys = self.opener.as_ref().is_some_and(|opener| opener.pool(pool).is_ok());
         for path in self.site.run_files(pool) {
             let name: Arc<str> = self.site.name(&path).into();
             let mut found = Vec::new();
@@ -140,7 +142,8 @@ impl Verification<'_> {
             };
             // A file that is being written has no end yet, and no manifest names it.
             let live = self.is_live(pool, &path);
-            if !found.is_empty() && live != Some(true) && !self.still_there(&path, &found, &name) {
+            if !found.is_empty() && live.is_none() && self.running && is_fresh(&path) {
+                self.report.leave_out(Some(pool), name.to_string(), "it is being written, or went meanwhile");
                 continue;
             }
             let counts = self.report.counts(pool);
@@ -158,19 +161,9 @@ impl Verification<'_> {
         }
     }
 
-    /// Whether damage in a file is there a moment later as well, and the file too.
-    fn still_there(&self, path: &Path, found: &[RunFinding], name: &Arc<str>) -> bool {
-        if !self.running {
-            return true;
-        }
-        self.settle();
-        let mut again = Vec::new();
-        check_sums(&*self.site.io, path, name, &mut again).is_ok() && again.len() >= found.len()
-    }
-
     /// Whether the manifest names the file; `None` if that cannot be told.
     fn is_live(&self, pool: PoolId, path: &Path) -> Option<bool> {
-        let keys = self.opener?.pool(pool).ok()?;
+        let keys = self.opener.as_ref()?.pool(pool).ok()?;
         let dir = self.site.pool_dir(pool);
         Some(keys.files().any(|file| dir.join(RunIdentity::of(pool, file).name()) == path))
     }
@@ -186,7 +179,8 @@ impl Verification<'_> {
         if id.is_some_and(|id| FileId(id) != header.file) {
             self.find_in(Some(pool), name, 32, "it is another file of its pool", RUN_DAMAGED);
         }
-        if key_epochs.is_some_and(|epochs| !epochs.contains(&header.key_epoch.0)) {
+        // On a running store the key may be newer than the manifest that was read.
+        if !self.running && key_epochs.is_some_and(|epochs| !epochs.contains(&header.key_epoch.0)) {
             let what = format!("is sealed under key epoch {}, which the manifest does not name", header.key_epoch);
             self.find_in(Some(pool), name, 40, what, RUN_DAMAGED);
         }
@@ -194,7 +188,7 @@ impl Verification<'_> {
 
     /// Every file that the manifest names, with its key.
     fn live_files(&mut self, pool: PoolId) {
-        let Some(opener) = self.opener else { return };
+        let Some(opener) = self.opener.clone() else { return };
         let env = RunEnv::new(self.site.io.clone(), RunLimits { page_cache_bytes: 1 << 20, open_files_max: 64 });
         let mut done: Vec<FileId> = Vec::new();
         // A file that vanished is looked for in the manifest that replaced this one.
@@ -288,6 +282,12 @@ impl Verification<'_> {
         let (file, what) = (name.to_owned(), format!("{what}{lost}"));
         self.report.find(Finding { pool: Some(pool), file, offset, page, attribute, what, remedy: RUN_DAMAGED });
     }
+}
+
+/// Whether a file was written to in the last seconds, or is gone.
+fn is_fresh(path: &Path) -> bool {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+    modified.map_or(true, |at| at.elapsed().is_ok_and(|age| age < Duration::from_secs(10)))
 }
 
 fn schema_of(keys: &PoolKeys) -> Option<Schema> {

@@ -48,6 +48,31 @@ fn a_sound_store_gives_no_finding_open_or_not() {
 }
 
 #[test]
+fn a_store_that_is_written_to_meanwhile_gives_no_finding() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let (fixture, store) = Fixture::open();
+    let pool = store.pool("acme-people").unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut turn = 0;
+            while !stop.load(Ordering::Relaxed) {
+                turn += 1;
+                crate::inspect::testing::create(&pool, &[("username", &format!("user-{turn}"))]);
+                if turn % 50 == 0 {
+                    pool.flush().unwrap();
+                }
+            }
+        });
+        let reports: Vec<_> = (0..4).map(|turn| report(&fixture, turn % 2 == 0)).collect();
+        stop.store(true, Ordering::Relaxed);
+        for report in reports {
+            assert_eq!(report.findings, [], "{}", printed(&report));
+        }
+    });
+}
+
+#[test]
 fn nothing_is_changed() {
     let fixture = Fixture::closed();
     let all = || {
