@@ -55,7 +55,7 @@ fn script() -> Vec<Step> {
         Commit(vec![create(1), create(2)]),
         Flush,
         Commit(vec![Op::GroupCreate { name: "staff".into(), fields: Default::default() }]),
-        Commit(vec![Op::GroupAdd { name: "staff".into(), users: vec![by(0), by(1), by(2)].into() }]),
+        Commit(vec![Op::GroupAdd { name: "staff".into(), users: vec![by(0), by(1), by(2)] }]),
         // Two users swap an alias.
         Commit(vec![set(0, &[("username", "user1")]), set(1, &[("username", "user0")])]),
         Flush,

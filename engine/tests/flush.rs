@@ -53,7 +53,7 @@ fn fill(pool: &Pool) {
     (0..20).for_each(|i| create(pool, i));
     one(pool, Op::GroupCreate { name: "staff".into(), fields: Default::default() });
     let users: Vec<UserRef> = (0..10).map(by).collect();
-    one(pool, Op::GroupAdd { name: "staff".into(), users: users.into() });
+    one(pool, Op::GroupAdd { name: "staff".into(), users });
 }
 
 #[test]

@@ -101,8 +101,9 @@ impl Server {
         let log = data.with_extension("log");
         let stderr = std::fs::File::create(&log).map_err(|error| error.to_string())?;
         let mut child = Command::new(stoa())
-            .args(["serve", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .args(if more.contains(&"--metrics") { &[][..] } else { &["--metrics", "127.0.0.1:0"] })
             .args(more)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -8,7 +8,8 @@ use stoa_engine::pool::request::{Input, NewUser, Op, Transaction, UserRef};
 use stoa_engine::pool::view::Select;
 use stoa_engine::{Store, StoreOptions};
 
-const POOLS: usize = 10_000;
+/// A debug build is ten times slower: there a fifth of them must do.
+const POOLS: usize = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
 const USERS: usize = 20;
 const RESIDENT_MAX_BYTES: u64 = 300 << 20;
 

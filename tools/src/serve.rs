@@ -73,6 +73,9 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
     runtime.block_on(async {
         let server = Server::bind(config, store).await?;
+        // Before anybody is told that the server is ready: whoever is may stop it.
+        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         for address in &server.addresses().plain {
             println!("stoa is ready on {address}");
         }
@@ -80,8 +83,6 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode> {
             println!("stoa is ready on {address} (TLS)");
         }
         args.hint.iter().for_each(|line| println!("{line}"));
-        let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         let stop = async move {
             tokio::select! {
                 _ = terminate.recv() => {}

@@ -67,7 +67,7 @@ impl Costs {
     }
 
     fn micros(self) -> u64 {
-        (u64::from(self.r) * u64::from(self.p) << self.log_n) * 3 / 10
+        ((u64::from(self.r) * u64::from(self.p)) << self.log_n) * 3 / 10
     }
 }
 

@@ -104,7 +104,9 @@ impl Check {
         match stored.and_then(|stored| password::parse(stored, &self.pool.caps()).ok()) {
             Some(hash) => hash.verify(secret, arena).unwrap_or(false),
             None => {
-                self.decoy().map(|decoy| decoy.spend(secret, arena));
+                if let Some(decoy) = self.decoy() {
+                    decoy.spend(secret, arena);
+                }
                 false
             }
         }

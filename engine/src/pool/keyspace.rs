@@ -56,7 +56,6 @@ pub const ALL: [Keyspace; 13] = [
 /// Builds one key, part by part.
 #[derive(Clone)]
 pub struct Key {
-    keyspace: Keyspace,
     flat: Vec<u8>,
 }
 
@@ -65,7 +64,7 @@ impl Key {
     pub fn new(keyspace: Keyspace) -> Self {
         let mut flat = Vec::with_capacity(32);
         flat.push(keyspace.0);
-        Self { keyspace, flat }
+        Self { flat }
     }
 
     /// Adds an attribute.
@@ -105,11 +104,6 @@ impl Key {
     /// The keyspace and the key in one.
     pub fn flat(self) -> Bytes {
         Bytes::from(self.flat)
-    }
-
-    /// Which keyspace.
-    pub fn keyspace(&self) -> Keyspace {
-        self.keyspace
     }
 }
 

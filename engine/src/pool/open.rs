@@ -89,7 +89,6 @@ pub(crate) struct OpenPool {
     pub id: PoolId,
     pub name: Box<str>,
     pub dir: PathBuf,
-    pub created_at_ms: u64,
     pub version: ArcSwap<Version>,
     pub visible: AtomicU64,
     pub sequencer: Mutex<Sequencer>,
@@ -220,7 +219,6 @@ impl OpenPool {
             id,
             name,
             dir,
-            created_at_ms: body.created_at_ms,
             version: ArcSwap::from_pointee(version),
             visible: AtomicU64::new(body.flushed_seq.0),
             sequencer: Mutex::new(sequencer),
@@ -284,7 +282,7 @@ impl OpenPool {
     }
 
     pub(crate) fn caps(&self) -> Caps {
-        self.shared.limits.password_caps.clone()
+        self.shared.limits.password_caps
     }
 
     pub(crate) fn mint_ordinal(&self) -> Ordinal {

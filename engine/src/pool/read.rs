@@ -10,7 +10,7 @@ use super::keyspace::{self, Key, last_number, split_terminated};
 use super::record::{FactorRecord, GroupRecord};
 use super::request::{Status, UserRef};
 use super::runs::OwnedCell;
-use super::snapshot::{Snapshot, UserDeltas, damaged, no_user};
+use super::snapshot::{Snapshot, UserDeltas, damaged};
 use super::value::Value;
 use super::view::{FactorView, GroupView, IdentityView, PasswordView, Select, UserView};
 use crate::error::{Error, Result};
@@ -341,9 +341,4 @@ pub(crate) fn group_view(name: &str, record: GroupRecord) -> GroupView {
         created_at_ms: record.created_at_ms,
         updated_at_ms: record.updated_at_ms,
     }
-}
-
-/// Refuses a user that is not there.
-pub(crate) fn found<T>(user: Option<T>) -> Result<T> {
-    user.ok_or_else(no_user)
 }

@@ -87,6 +87,7 @@ impl Runs {
     ///
     /// # Errors
     /// `DAMAGED` if a file names a data key that the pool does not have.
+    #[allow(clippy::too_many_arguments, reason = "the parts of a version, put together in two places")]
     pub fn assemble(
         env: &Arc<RunEnv>,
         pool_dir: &Path,

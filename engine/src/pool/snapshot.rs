@@ -50,11 +50,6 @@ impl UserDeltas {
         }
         self.complete.then_some(None)
     }
-
-    /// Whether the memtables say anything.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.deltas.is_empty()
-    }
 }
 
 impl Snapshot {

@@ -5,7 +5,6 @@
 //!    it, whether or not the manifest that names it was written.
 //! 2. A key is dropped with the first manifest that names no file under it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -23,7 +22,6 @@ use crate::manifest::key_error;
 use crate::pool::Pool;
 use crate::pool::open::{OpenPool, lock};
 use crate::pool::snapshot::damaged;
-use crate::pool::view::KeyInfo;
 
 /// The document that carries wrapped keys through the log.
 const KEYRING_DOCUMENT: &str = "keyring";
@@ -133,27 +131,6 @@ impl OpenPool {
             keyring.wrapped.push((epoch, bytes));
         }
         Ok(())
-    }
-
-    /// Which keys the pool is under.
-    pub(crate) fn key_info(&self) -> KeyInfo {
-        let (newest, wrapped) = {
-            let keyring = lock(&self.keyring);
-            (keyring.newest().map_or(KeyEpoch(0), |(epoch, _)| epoch), keyring.wrapped.last().cloned())
-        };
-        let wrapped = wrapped.and_then(|(_, bytes)| WrappedKey::decode(&bytes).ok());
-        let (provider, key_id) = wrapped.map(|wrapped| (wrapped.provider, wrapped.key_id)).unwrap_or_default();
-        let version = self.version.load();
-        let files = version.runs.files.iter().map(|(file, _)| file);
-        let epochs: BTreeSet<u32> = files.clone().map(|file| file.key_epoch.0).chain([newest.0]).collect();
-        let stale = files.filter(|file| file.key_epoch < newest).map(|file| file.len);
-        KeyInfo {
-            provider,
-            key_id,
-            key_epoch: newest.0,
-            epochs_in_use: epochs.into_iter().collect(),
-            bytes_to_reseal: stale.sum(),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Makes the golden vectors (`vectors/*.jsonl`) and the worked examples in the chapters, the same every time:
 //! `cargo run -p stoa-format --example make_vectors`. `tests/spec.rs` checks that what is kept is what this makes.
+#![allow(clippy::disallowed_methods, reason = "a tool for developers: it reads and writes the files of this folder")]
 
 use std::fs;
 use std::path::Path;

@@ -119,7 +119,7 @@ fn put_run(hash: &[u8], at: usize, run: usize, template: &mut Vec<u8>, raw: &mut
             return;
         }
     }
-    if run % 2 == 0 && text.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+    if run.is_multiple_of(2) && text.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
         put_field(HEX, run, template);
         raw.extend(text.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])));
         return;
@@ -250,7 +250,7 @@ pub(crate) fn join(template: &[u8], raw: &[u8], out: &mut Vec<u8>) -> Result<(),
 
 fn join_field(kind: u8, chars: usize, bits: &mut Fields<'_>, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     match kind {
-        HEX if chars % 2 == 0 => {
+        HEX if chars.is_multiple_of(2) => {
             const DIGITS: &[u8; 16] = b"0123456789abcdef";
             let raw = bits.slice(chars / 2)?;
             out.extend(raw.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]));

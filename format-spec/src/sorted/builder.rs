@@ -90,13 +90,13 @@ impl SortedPageBuilder {
             if last >= key {
                 return refuse("keys must ascend");
             }
-            if self.entries.len() % RESTART_INTERVAL != 0 {
+            if !self.entries.len().is_multiple_of(RESTART_INTERVAL) {
                 shared = shared_prefix(last, key);
             }
         }
         let rows = self.keys.add(key) && value.is_none_or(|v| self.values.add(v));
         self.needs_prefixes |= !rows;
-        let restart = if self.entries.len() % RESTART_INTERVAL == 0 { 4 } else { 0 };
+        let restart = if self.entries.len().is_multiple_of(RESTART_INTERVAL) { 4 } else { 0 };
         self.prefixed_bytes += key.len() - shared + value.map_or(0, <[u8]>::len) + ENTRY_OVERHEAD_BYTES + restart;
         let key_at = self.data.len() as u32;
         self.data.extend_from_slice(key);

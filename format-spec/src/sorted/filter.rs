@@ -71,7 +71,7 @@ impl FilterBuilder {
 }
 
 fn block_of(hash: u64, blocks: usize) -> usize {
-    ((hash >> 32) * blocks as u64 >> 32) as usize
+    (((hash >> 32) * blocks as u64) >> 32) as usize
 }
 
 fn bits_of(hash: u64) -> [u32; 8] {

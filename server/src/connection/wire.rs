@@ -123,7 +123,7 @@ impl Wire {
                 Poll::Ready(_) => return Poll::Ready(Event::Closed),
                 Poll::Pending => {}
             }
-        } else if Pin::new(&mut self.stream).poll_flush(cx).is_ready_and(|flushed| flushed.is_err()) {
+        } else if Pin::new(&mut self.stream).poll_flush(cx).ready_and(|flushed| flushed.is_err()) {
             return Poll::Ready(Event::Closed);
         }
         let Some(read_max) = read_max else { return Poll::Pending };
@@ -171,13 +171,13 @@ impl Drop for Wire {
     }
 }
 
-/// `Poll::is_ready_and`, which the standard library lacks.
+/// `Poll::ready_and`, which the standard library lacks.
 trait ReadyAnd<T> {
-    fn is_ready_and(self, test: impl FnOnce(T) -> bool) -> bool;
+    fn ready_and(self, test: impl FnOnce(T) -> bool) -> bool;
 }
 
 impl<T> ReadyAnd<T> for Poll<T> {
-    fn is_ready_and(self, test: impl FnOnce(T) -> bool) -> bool {
+    fn ready_and(self, test: impl FnOnce(T) -> bool) -> bool {
         match self {
             Poll::Ready(value) => test(value),
             Poll::Pending => false,

@@ -97,7 +97,7 @@ impl Machine {
             Act::List(n) => self.io.list_dir(&dir(n)).map(|names| names.join(" ")),
             Act::Len(n) => {
                 let there = self.io.exists(&name(n));
-                there.and_then(|there| Ok(format!("{there} {:?}", self.io.file_len(&name(n)).map_err(|e| e.kind()))))
+                there.map(|there| format!("{there} {:?}", self.io.file_len(&name(n)).map_err(|e| e.kind())))
             }
         };
         // The real disk has a number (EBADF) and no kind for a write to a file opened for reading.

@@ -139,10 +139,10 @@ impl<'a> Draft<'a> {
             .token
             .as_ref()
             .map(|token| Key::new(keyspace::TOKENS).terminated(transaction.actor.as_bytes()).rest(&token.token).flat());
-        if let (Some(flat), Some(token)) = (&token_key, &transaction.token) {
-            if let Some(answer) = draft.answered(flat, token.request)? {
-                return Ok(Draught::Answer(answer));
-            }
+        if let (Some(flat), Some(token)) = (&token_key, &transaction.token)
+            && let Some(answer) = draft.answered(flat, token.request)?
+        {
+            return Ok(Draught::Answer(answer));
         }
         let mut outcomes = Vec::with_capacity(transaction.ops.len());
         for (i, op) in transaction.ops.iter().enumerate() {
@@ -543,7 +543,7 @@ impl<'a> Draft<'a> {
                 continue;
             }
             let mut cells = Vec::new();
-            let staged = user.cells.iter().filter(|(_, cell)| !user.deleted && !(user.created && cell.is_none()));
+            let staged = user.cells.iter().filter(|(_, cell)| !(user.deleted || user.created && cell.is_none()));
             let list: Vec<_> = staged.map(|(attr, cell)| (*attr, cell_ref(cell.as_ref()))).collect();
             encode_cells(list.into_iter(), &mut cells);
             Operation::Put { ordinal: *ordinal, flags, cells: &cells }.encode(&mut body);

@@ -81,9 +81,8 @@ impl Batch<'_> {
         })?;
         self.each_key(keyspace::GROUPS_OF, |at, key, _| {
             let id = last_number(key).ok_or_else(malformed)?;
-            if !groups.contains_key(&id) {
-                let name = self.snapshot().group_name(id)?.map(|name| format!("$group:{name}"));
-                groups.insert(id, name);
+            if let std::collections::hash_map::Entry::Vacant(unknown) = groups.entry(id) {
+                unknown.insert(self.snapshot().group_name(id)?.map(|name| format!("$group:{name}")));
             }
             if let Some(Some(name)) = groups.get(&id) {
                 sums.add(at, name, b"");

@@ -31,7 +31,7 @@ impl OpenPool {
     ) -> Result<()> {
         let mut expected = 0u64;
         for (at, ordinal) in snapshot.live_ordinals(Ordinal(0)).enumerate() {
-            if at as u64 % STRIDE == 0 {
+            if (at as u64).is_multiple_of(STRIDE) {
                 self.go_on(progress)?;
             }
             match index_keys(snapshot, ordinal) {
@@ -45,7 +45,7 @@ impl OpenPool {
                 }
                 Err(error) => report.found(self.unreadable("columns", &error)),
             }
-            progress.done.fetch_add(u64::from(at as u64 % STRIDE == 0), Relaxed);
+            progress.done.fetch_add(u64::from((at as u64).is_multiple_of(STRIDE)), Relaxed);
         }
         let mut held = 0;
         for keyspace in [keyspace::ALIASES, keyspace::ORDER] {
