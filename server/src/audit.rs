@@ -1,8 +1,9 @@
 //! The audit log: who changed access, pools, keys and configuration, and who was refused.
 //!
 //! It is a ring of the newest entries in memory, written to one sealed document of the store: before
-//! a privileged command is answered, and otherwise within a second. No entry holds an argument other
-//! than the pool's name.
+//! a privileged command is answered, and otherwise within seconds. No entry holds an argument other
+//! than the pool's name. Equal refusals are counted in one entry, so that nobody can push out what
+//! matters by being refused often.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +16,10 @@ use crate::shared::now_ms;
 /// The store's document that the entries stand in.
 const DOCUMENT: &str = "audit";
 /// How many entries are kept.
-const ENTRIES_MAX: usize = 2048;
+const ENTRIES_MAX: usize = 1024;
+/// Equal refusals within this time, and among so many of the newest entries, are one entry.
+const SAME_MS: u64 = 60_000;
+const SAME_ENTRIES: usize = 64;
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,39 @@ pub(crate) struct AuditEntry {
     pub outcome: String,
     /// The peer's address.
     pub address: String,
+    /// How many equal refusals this stands for; the time is that of the last.
+    #[serde(default = "one")]
+    pub count: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+impl AuditEntry {
+    /// An entry of now, of a command that a user ran from an address.
+    pub(crate) fn new(user: &str, command: &str, pool: Option<&[u8]>, outcome: &str, address: &str) -> Self {
+        Self {
+            n: 0,
+            time_ms: now_ms(),
+            user: user.to_string(),
+            command: command.to_string(),
+            pool: pool.map(|pool| String::from_utf8_lossy(pool).into_owned()),
+            outcome: outcome.to_string(),
+            address: address.to_string(),
+            count: 1,
+        }
+    }
+
+    /// Whether both are refusals of the same, from the same host.
+    fn is_same_refusal(&self, other: &Self) -> bool {
+        let host = |address: &str| address.rsplit_once(':').map_or(0, |(host, _)| host.len());
+        self.outcome != "ok"
+            && self.time_ms.saturating_sub(other.time_ms) < SAME_MS
+            && (&self.user, &self.command, &self.pool, &self.outcome)
+                == (&other.user, &other.command, &other.pool, &other.outcome)
+            && self.address[..host(&self.address)] == other.address[..host(&other.address)]
+    }
 }
 
 #[derive(Default)]
@@ -64,16 +101,21 @@ impl Audit {
         Ok(Self { state: Mutex::new(State { entries, last, is_dirty: false }), writing: Mutex::default() })
     }
 
-    /// Adds an entry; its number and time are set here.
+    /// Adds an entry, whose number is set here, or counts it in an equal one.
     pub(crate) fn add(&self, mut entry: AuditEntry) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_dirty = true;
+        let mut newest = state.entries.iter_mut().rev().take(SAME_ENTRIES);
+        if let Some(same) = newest.find(|other| entry.is_same_refusal(other)) {
+            (same.count, same.time_ms) = (same.count + 1, entry.time_ms);
+            return;
+        }
         state.last += 1;
-        (entry.n, entry.time_ms) = (state.last, now_ms());
+        entry.n = state.last;
         state.entries.push_back(entry);
         if state.entries.len() > ENTRIES_MAX {
             state.entries.pop_front();
         }
-        state.is_dirty = true;
     }
 
     /// Entries from number `from` on, oldest first.
@@ -107,18 +149,22 @@ mod tests {
     fn the_newest_entries_are_kept_and_numbered() {
         let audit = Audit::default();
         for _ in 0..ENTRIES_MAX + 3 {
-            audit.add(AuditEntry {
-                n: 0,
-                time_ms: 0,
-                user: "a".into(),
-                command: "POOL.DROP".into(),
-                pool: Some("p".into()),
-                outcome: "ok".into(),
-                address: String::new(),
-            });
+            audit.add(AuditEntry::new("a", "POOL.DROP", Some(b"p"), "ok", "1.2.3.4:5"));
         }
         let all = audit.from(0, usize::MAX);
         assert_eq!((all.len(), all[0].n), (ENTRIES_MAX, 4));
         assert_eq!(audit.from(ENTRIES_MAX as u64 + 3, 10).len(), 1);
+    }
+
+    #[test]
+    fn nobody_pushes_out_entries_by_being_refused() {
+        let audit = Audit::default();
+        audit.add(AuditEntry::new("a", "POOL.DROP", Some(b"p"), "ok", "1.2.3.4:5"));
+        for port in 0..5000 {
+            audit.add(AuditEntry::new("", "AUTH", None, "WRONGPASS", &format!("6.6.6.6:{port}")));
+        }
+        audit.add(AuditEntry::new("", "AUTH", None, "WRONGPASS", "7.7.7.7:1"));
+        let counts: Vec<_> = audit.from(0, 10).iter().map(|entry| entry.count).collect();
+        assert_eq!(counts, [1, 5000, 1]);
     }
 }

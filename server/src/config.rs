@@ -248,6 +248,17 @@ mod tests {
         config.check().unwrap();
     }
 
+    /// The example names every setting that has a default, with that default.
+    #[test]
+    fn the_example_says_the_defaults() {
+        let text = include_str!("../stoa.example.toml");
+        let settings = format!("{:?}", ServerConfig::parse(text).unwrap());
+        assert_eq!(settings, format!("{:?}", ServerConfig::default()));
+        let uncommented = text.replace("\n# [tls]", "\n[tls]").replace("\n#: ", "\n");
+        let config = ServerConfig::parse(&uncommented).unwrap();
+        assert!(config.tls.is_some() && config.store.cursor_ttl_ms.is_some() && config.unix_socket.is_some());
+    }
+
     #[test]
     fn an_unknown_key_is_named() {
         let error = ServerConfig::parse("listen = []\n[limits]\nconections = 3\n").unwrap_err().to_string();

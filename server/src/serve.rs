@@ -25,7 +25,7 @@ use crate::stats::Stats;
 use crate::tls;
 
 /// How often the audit log is written when something was added.
-const AUDIT_SAVE_MS: u64 = 1000;
+const AUDIT_SAVE_MS: u64 = 5000;
 
 /// Where a server listens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

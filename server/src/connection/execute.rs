@@ -7,6 +7,7 @@ use super::pending::Pending;
 use super::session::Session;
 use super::transaction::Queue;
 use crate::args::Args;
+use crate::audit::AuditEntry;
 use crate::command::{Entry, Flags, Heavy, Lookup, Run, help, table};
 use crate::dispatch::{Answer, Call, Footprint, Later, commit_later};
 use crate::refusal::{Refusal, Result};
@@ -201,15 +202,9 @@ impl Session {
                 let call = Call { shared: &shared, actor: &actor, entry, pinned: None };
                 let outcome = run(&call, Args::new(words, entry.words()), reply);
                 if audited(entry) {
-                    shared.audit.add(crate::audit::AuditEntry {
-                        n: 0,
-                        time_ms: 0,
-                        user: actor.name().to_string(),
-                        command: entry.spoken.clone(),
-                        pool: pool_of(entry, words).map(|pool| String::from_utf8_lossy(pool).into_owned()),
-                        outcome: outcome.as_ref().map_or_else(|refused| refused.word(), |()| "ok").to_string(),
-                        address: client.address.to_string(),
-                    });
+                    let word = outcome.as_ref().map_or_else(|refused| refused.word(), |()| "ok");
+                    let pool = pool_of(entry, words);
+                    shared.audit.add(AuditEntry::new(actor.name(), &entry.spoken, pool, word, &client.address));
                     shared.audit.save(&shared.store);
                 }
                 outcome

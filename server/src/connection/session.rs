@@ -141,15 +141,8 @@ impl Session {
 
     /// Writes to the audit log.
     pub(crate) fn audit(&self, command: &str, pool: Option<&[u8]>, outcome: &str) {
-        self.shared.audit.add(AuditEntry {
-            n: 0,
-            time_ms: 0,
-            user: self.actor.as_ref().map(|actor| actor.name().to_string()).unwrap_or_default(),
-            command: command.to_string(),
-            pool: pool.map(|pool| String::from_utf8_lossy(pool).into_owned()),
-            outcome: outcome.to_string(),
-            address: self.client.address.to_string(),
-        });
+        let user = self.actor.as_ref().map_or("", |actor| actor.name());
+        self.shared.audit.add(AuditEntry::new(user, command, pool, outcome, &self.client.address));
     }
 
     /// Whether the command may run before authentication.

@@ -249,7 +249,7 @@ pub(crate) fn audit(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
     let entries = call.shared.audit.from(from, count as usize);
     reply.array(entries.len());
     for entry in entries {
-        reply.map(7);
+        reply.map(8);
         reply.bulk("n");
         reply.count(entry.n);
         reply.bulk("time");
@@ -264,6 +264,8 @@ pub(crate) fn audit(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
             reply.bulk(name);
             reply.bulk(text);
         }
+        reply.bulk("count");
+        reply.count(entry.count);
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod connection;
 mod harness;
+mod hostile;
 mod limits;
 mod lists;
 mod secure;

@@ -43,7 +43,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "[FROM n] [COUNT count]",
         Audit,
         Run::Call(server::audit, Heavy::Never),
-        "array of maps n, time, user, command, pool, outcome, address",
+        "array of maps n, time, user, command, pool, outcome, address, count",
         "The audit log, oldest first",
     )
     .with(Flags::NO_MULTI),
