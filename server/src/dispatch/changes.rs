@@ -22,6 +22,8 @@ use crate::shared::Shared;
 const COUNT_DEFAULT: u64 = 100;
 /// The most transactions of one reply.
 const COUNT_MAX: u64 = 1000;
+/// A reply ends at this many bytes, behind its first transaction.
+const REPLY_BYTES_MAX: usize = 4 << 20;
 
 /// `CHANGES pool FROM seq [COUNT count] [BLOCK ms] [VALUES]`
 pub(crate) fn changes(call: &Call<'_>, mut args: Args<'_>) -> Result<Later> {
@@ -71,8 +73,8 @@ impl Feed {
         answer.give_blocking(move |reply| {
             let actor = current(&shared, &actor, entry, self.pool.name())?;
             let changes = self.pool.changes(self.from, self.count, self.values)?;
-            reply.array(changes.len());
-            changes.iter().for_each(|change| write_change(reply, change, &actor));
+            // What does not fit is asked for next, from the Seq behind the last one.
+            reply.array_within(&changes, REPLY_BYTES_MAX, |reply, change| write_change(reply, change, &actor));
             Ok(())
         });
     }

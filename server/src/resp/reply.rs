@@ -15,6 +15,23 @@ impl<'a> Reply<'a> {
         Self { out, resp3 }
     }
 
+    /// An array of as many of `items` as fit in `bytes_max`, but at least one.
+    pub(crate) fn array_within<T>(&mut self, items: &[T], bytes_max: usize, mut write: impl FnMut(&mut Reply<'_>, &T)) {
+        let mut written = Vec::new();
+        let mut count = 0;
+        for item in items {
+            let before = written.len();
+            write(&mut Reply::new(&mut written, self.resp3), item);
+            if count > 0 && written.len() > bytes_max {
+                written.truncate(before);
+                break;
+            }
+            count += 1;
+        }
+        self.array(count);
+        self.raw(&written);
+    }
+
     /// From now on in this protocol (HELLO answers in the protocol that it sets).
     pub(crate) fn switch(&mut self, resp3: bool) {
         self.resp3 = resp3;
@@ -187,6 +204,16 @@ mod tests {
             written(false, all),
             "*2\r\n$1\r\nk\r\n:1\r\n$-1\r\n:-9223372036854775808\r\n:18446744073709551615\r\n*0\r\n+OK\r\n"
         );
+    }
+
+    #[test]
+    fn an_array_ends_where_its_bytes_do() {
+        let within = |bytes_max| {
+            written(true, |reply| reply.array_within(&[1, 22, 333], bytes_max, |reply, number| reply.count(*number)))
+        };
+        assert_eq!(within(0), "*1\r\n:1\r\n");
+        assert_eq!(within(9), "*2\r\n:1\r\n:22\r\n");
+        assert_eq!(within(100), "*3\r\n:1\r\n:22\r\n:333\r\n");
     }
 
     #[test]
