@@ -62,7 +62,14 @@ impl Hashing {
     }
 }
 
+/// How much the hashing threads give way to others where cores are short, in steps of `nice`: a read
+/// then takes microseconds beside a check of tens of milliseconds.
+const NICENESS: i32 = 5;
+
 fn work(waiting: &Receiver<Job>) {
+    // On Linux this concerns the calling thread alone; elsewhere it would be the whole process.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICENESS);
     let mut arena = Arena::new();
     while let Ok(job) = waiting.recv() {
         // A job that panics answers nobody, which its connection reports; the thread goes on.
