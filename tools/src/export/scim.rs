@@ -1,7 +1,7 @@
 //! SCIM 2.0 resources (RFC 7643) as NDJSON, groups with their members.
 //!
 //! Hashes have no place in SCIM; they, and whatever else has none, stand in the extension
-//! [`EXTENSION`](crate::import::scim::EXTENSION), which is the `stoa` field of this format.
+//! [`EXTENSION`], which is the `stoa` field of this format.
 
 use std::{
     io::{self, Write},

@@ -1,9 +1,9 @@
 //! A pool's schema: which attributes its users may have, and under which rules.
 //!
-//! 1. The standard attributes ([`standard`]) are in every schema, with the same ids in every pool.
-//! 2. An attribute keeps its id, name, type and `multi` for ever; everything else may be altered ([`alter`]).
+//! 1. The standard attributes (`standard`) are in every schema, with the same ids in every pool.
+//! 2. An attribute keeps its id, name, type and `multi` for ever; everything else may be altered (`alter`).
 //! 3. Ids are minted upwards and never reused; attributes are kept in order of id.
-//! 4. Every schema made here passes [`check_all`]: an alias is a string, a verified alias has its boolean
+//! 4. Every schema made here passes `check_all`: an alias is a string, a verified alias has its boolean
 //!    `<attr>_verified`, limits are within those of the type.
 
 use std::borrow::Cow;
