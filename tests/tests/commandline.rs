@@ -147,3 +147,37 @@ fn a_typo_is_wrong_usage_and_a_missing_store_is_an_error() {
     assert!(error.contains("holds no store"), "{error}");
     assert!(!data.exists());
 }
+
+#[test]
+fn a_full_disk_refuses_writes_and_still_opens() {
+    // A file system of its own needs root; elsewhere the simulated disk plays this part.
+    let dir = tempfile::tempdir().unwrap();
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=14m", "tmpfs"]).arg(&small).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: a file system of its own cannot be mounted here");
+        return;
+    }
+    let data = small.join("DATA");
+    let data_text = data.to_str().unwrap();
+    let people = |users: &str, name: &str| {
+        let path = dir.path().join(name);
+        assert!(run(&["sample", "--users", users, "--out", path.to_str().unwrap()]).status.success());
+        path.display().to_string()
+    };
+    let (few, many) = (people("100", "few.ldif"), people("60000", "many.ldif"));
+    let import =
+        |pool: &str, file: &str| run(&["import", "--pool", pool, "--format", "ldif", file, "--data", data_text]);
+    let before = import("before", &few);
+    let refused = import("after", &many);
+    let export = run(&["export", "--pool", "before", "--format", "scim", "--data", data_text]);
+    let _ = Command::new("umount").arg(&small).output();
+    assert!(before.status.success());
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{error}");
+    assert!(error.contains("NOSPACE"), "{error}");
+    let error = String::from_utf8_lossy(&export.stderr).into_owned();
+    assert!(export.status.success(), "what was there before is still read: {error}");
+    assert_eq!(String::from_utf8_lossy(&export.stdout).matches("\"userName\"").count(), 100);
+}

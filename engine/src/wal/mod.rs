@@ -27,6 +27,8 @@ pub use segment::{Spare, read_frame, segment_path};
 
 /// The first segment's size.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
+/// On a full disk a store is opened with a segment of this size: enough to read, and to delete.
+const SEGMENT_BYTES_FULL: u64 = 128 << 10;
 /// No segment is made greater than this, unless one batch needs it.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 
@@ -87,7 +89,10 @@ impl Log {
         let (previous, previous_end) = (recovery.last_segment, recovery.end);
         let number = SegmentNumber(recovery.highest_number.0 + 1);
         let header = SegmentHeader { store, number, incarnation, first_lsn: next_lsn, previous, previous_end };
-        let spare = Spare::make_now(&*io, dir, SEGMENT_BYTES_MIN)?;
+        let spare = match Spare::make_now(&*io, dir, SEGMENT_BYTES_MIN) {
+            Err(error) if error.kind() == ErrorKind::NoSpace => Spare::make_now(&*io, dir, SEGMENT_BYTES_FULL)?,
+            made => made?,
+        };
         let bytes = spare.bytes;
         let file = spare.become_segment(&*io, dir, &header)?;
         let mut segments: VecDeque<_> = recovery.segments.into();
