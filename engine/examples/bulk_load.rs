@@ -1,4 +1,5 @@
-//! Loads generated users straight into column files and says how fast, and what they take.
+//! Loads generated users straight into column files, reads some, sets a value for all of them, and says how fast and
+//! what it takes.
 //!
 //! Run it with `cargo run --release -p stoa-engine --example bulk_load -- 1000000 DIR`.
 //!
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use stoa_engine::bulk::{BulkUser, BulkValue, Pushed};
-use stoa_engine::pool::request::{GroupFields, UserRef};
+use stoa_engine::pool::request::{GroupFields, Input, Op, Status, Transaction, UserRef};
 use stoa_engine::pool::view::Select;
 use stoa_engine::{Store, StoreOptions};
 use stoa_format::{AttrId, Sub};
@@ -69,6 +70,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let started = Instant::now();
     let pro = snapshot.count(Some("custom:tier eq \"pro\""), &[])?;
     println!("{pro} users in tier pro, counted in {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+    let set_all = Op::UserSetAll {
+        filter: None,
+        args: Vec::new(),
+        status: Some(Status::ResetRequired),
+        changes: vec![("locale".into(), Input::Raw("fr-FR".into()))],
+    };
+    let before = bytes_below(&data)?;
+    let started = Instant::now();
+    let committed = pool.commit(Transaction { ops: vec![set_all], ..Transaction::default() })?;
+    let (changed, time) = (committed.outcomes[0].changed.unwrap_or_default(), started.elapsed());
+    let written = bytes_below(&data)?.saturating_sub(before);
+    println!("locale and status of {changed} users set in {:.3} s, {written} bytes more", time.as_secs_f64());
     drop((snapshot, pool));
     store.close()?;
     Ok(())

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use stoa_format::AttrId;
 use stoa_format::manifest::{FilePlace, FileRef};
 
 use crate::error::Result;
@@ -52,11 +53,11 @@ impl NewFiles {
         folders.into_iter().try_for_each(|(place, folder)| self.pool.sync_folder(place, folder))
     }
 
-    /// The finished files as a manifest names them, all of this age. Each column is a base: nothing older lies
-    /// below it.
-    pub(super) fn file_refs(&self, age: u64) -> Vec<FileRef> {
+    /// The finished files as a manifest names them, all of this age. Which columns are a base, with nothing older
+    /// below it, is for the caller to say.
+    pub(super) fn file_refs(&self, age: u64, is_dense: impl Fn(AttrId) -> bool) -> Vec<FileRef> {
         let made = lock(&self.made);
-        let mut refs: Vec<FileRef> = made.finished.iter().map(|run| file_ref(run, age, |_| true)).collect();
+        let mut refs: Vec<FileRef> = made.finished.iter().map(|run| file_ref(run, age, &is_dense)).collect();
         refs.sort_by_key(|file| file.id);
         refs
     }

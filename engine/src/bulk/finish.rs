@@ -102,7 +102,7 @@ fn install(
             groups,
             live: Some(bytes),
             dropped: Vec::new(),
-            files: files.file_refs(age),
+            files: files.file_refs(age, |_| true),
         };
         let says =
             Announcement { actor: "", event: EventKind::PoolImport, attrs: Vec::new(), changed: u64::from(taken) };

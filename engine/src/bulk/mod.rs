@@ -38,11 +38,14 @@ mod groups;
 mod install;
 mod load;
 mod row;
+mod set_all;
 mod sorted;
 mod user;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use set_all::set_all;
 
 pub use load::{BulkDone, BulkLoad, Pushed};
 pub use user::{BulkFactor, BulkUser, BulkValue};

@@ -22,7 +22,8 @@ use stoa_format::wal::InnerShell;
 use crate::error::{Error, Result};
 use crate::pool::draft::{Draft, Draught, Prepared};
 use crate::pool::open::{OpenPool, PoolFrame, lock};
-use crate::pool::request::{Committed, Transaction};
+use crate::pool::request::{Committed, Op, Transaction};
+use crate::pool::snapshot::Snapshot;
 use crate::store::Shared;
 use crate::store::catalogue::Catalogue;
 use crate::wal::Log;
@@ -60,8 +61,11 @@ pub(crate) enum Work {
     /// Prepared by its writer.
     Prepared(Prepared),
     /// To be prepared by the leader.
-    Unprepared(Box<Transaction>),
+    Unprepared(Prepare),
 }
+
+/// Prepares a transaction on the state that it is given.
+pub(crate) type Prepare = Box<dyn FnOnce(&Snapshot) -> Result<Draught> + Send>;
 
 struct Request {
     target: Target,
@@ -211,6 +215,15 @@ impl Pipeline {
     }
 }
 
+/// What a reply comes to for whoever does not try again.
+fn finished(reply: Reply) -> Result<Committed> {
+    match reply {
+        Reply::Committed(committed) => Ok(committed),
+        Reply::Failed(error) => Err(error),
+        Reply::Beaten => Err(Error::new(crate::error::ErrorKind::TryAgain, "the pool is changing: try again")),
+    }
+}
+
 impl Request {
     /// No more than this goes to the log for it.
     fn bytes_max(&self) -> usize {
@@ -226,9 +239,8 @@ impl Request {
 /// Prepares a transaction on the newest state, under the leader's lock.
 fn prepare_in_turn(request: Request) -> Option<Request> {
     let Request { target, work, done } = request;
-    let (Target::Pool(pool), Work::Unprepared(transaction)) = (&target, work) else { return None };
-    let snapshot = pool.snapshot();
-    match Draft::prepare(&snapshot, &transaction, &mut Vec::new()) {
+    let (Target::Pool(pool), Work::Unprepared(prepare)) = (&target, work) else { return None };
+    match prepare(&pool.snapshot()) {
         Ok(Draught::Write(prepared)) => Some(Request { target, work: Work::Prepared(prepared), done }),
         Ok(Draught::Answer(committed)) => {
             done(Reply::Committed(committed));
@@ -239,6 +251,11 @@ fn prepare_in_turn(request: Request) -> Option<Request> {
             None
         }
     }
+}
+
+/// The leader's way to prepare a transaction.
+fn in_turn(transaction: Transaction) -> Work {
+    Work::Unprepared(Box::new(move |snapshot| Draft::prepare(snapshot, &transaction, &mut Vec::new())))
 }
 
 /// Applies a durable frame and makes it visible.
@@ -266,6 +283,12 @@ fn finish_frame(shared: &Shared, frame: &mut Frame, place: crate::wal::FramePlac
 impl Shared {
     /// Commits a transaction and waits until it is durable and visible.
     pub(crate) fn commit(&self, pool: &Arc<OpenPool>, transaction: Transaction) -> Result<Committed> {
+        if matches!(transaction.ops[..], [Op::UserSetAll { .. }]) {
+            self.admit(pool)?;
+            if let Some(committed) = crate::bulk::set_all(pool, &transaction)? {
+                return Ok(committed);
+            }
+        }
         let mut reserved = Vec::new();
         for _ in 0..BEATEN_MAX {
             self.admit(pool)?;
@@ -282,11 +305,7 @@ impl Shared {
                 Reply::Beaten => {}
             }
         }
-        match self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Unprepared(Box::new(transaction))) {
-            Reply::Committed(committed) => Ok(committed),
-            Reply::Failed(error) => Err(error),
-            Reply::Beaten => Err(Error::new(crate::error::ErrorKind::TryAgain, "the pool is changing: try again")),
-        }
+        finished(self.send_and_wait(Target::Pool(Arc::clone(pool)), in_turn(transaction)))
     }
 
     /// Prepares a transaction on this thread and answers from the commit thread.
@@ -296,7 +315,13 @@ impl Shared {
         transaction: Transaction,
         done: Box<dyn FnOnce(Result<Committed>) + Send>,
     ) {
-        self.submit_again(Arc::clone(pool), transaction, Vec::new(), 0, done);
+        let pool = Arc::clone(pool);
+        if matches!(transaction.ops[..], [Op::UserSetAll { .. }]) {
+            // It may write whole columns, and waits for their sync.
+            let shared = Arc::clone(self);
+            return self.background(Box::new(move || done(shared.commit(&pool, transaction))));
+        }
+        self.submit_again(pool, transaction, Vec::new(), 0, done);
     }
 
     fn submit_again(
@@ -308,14 +333,8 @@ impl Shared {
         done: Box<dyn FnOnce(Result<Committed>) + Send>,
     ) {
         let target = Target::Pool(Arc::clone(&pool));
-        let finish = |reply: Reply| match reply {
-            Reply::Committed(committed) => Ok(committed),
-            Reply::Failed(error) => Err(error),
-            Reply::Beaten => Err(Error::new(crate::error::ErrorKind::TryAgain, "the pool is changing: try again")),
-        };
         if beaten >= BEATEN_MAX {
-            let work = Work::Unprepared(Box::new(transaction));
-            self.pipeline.enqueue(target, work, Box::new(move |reply| done(finish(reply))));
+            self.pipeline.enqueue(target, in_turn(transaction), Box::new(move |reply| done(finished(reply))));
             self.wake_commit();
             return;
         }
@@ -334,7 +353,7 @@ impl Shared {
                 let again = Arc::clone(&shared);
                 shared.retry(Box::new(move || again.submit_again(pool, transaction, reserved, beaten + 1, done)));
             }
-            reply => done(finish(reply)),
+            reply => done(finished(reply)),
         });
         self.pipeline.enqueue(target, Work::Prepared(prepared), reply);
         self.wake_commit();
@@ -347,6 +366,11 @@ impl Shared {
             Reply::Failed(error) => Err(error),
             Reply::Beaten => Ok(None),
         }
+    }
+
+    /// Has the leader prepare a transaction and commit it, which nothing can beat.
+    pub(crate) fn commit_in_turn(&self, pool: &Arc<OpenPool>, prepare: Prepare) -> Result<Committed> {
+        finished(self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Unprepared(prepare)))
     }
 
     /// Commits a change of the catalogue and waits until it is durable.

@@ -17,11 +17,13 @@ pub struct Policy {
     pub partition_bytes: u64,
     /// Up to here everything is merged into one: it costs nothing.
     pub small_bytes: u64,
+    /// Fewer entries than these are few.
+    pub small_entries: u64,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { sparse_max: 4, sorted_max: 6, partition_bytes: 64 << 20, small_bytes: 1 << 20 }
+        Self { sparse_max: 4, sorted_max: 6, partition_bytes: 64 << 20, small_bytes: 1 << 20, small_entries: 4096 }
     }
 }
 
@@ -32,6 +34,10 @@ pub struct RunSizes {
     pub runs: Vec<u64>,
     /// The base of a column, all partitions together; 0 for a keyspace.
     pub base: u64,
+    /// Entries of all sparse runs of a column; 0 for a keyspace.
+    pub run_entries: u64,
+    /// Entries of the base of a column; 0 for a keyspace.
+    pub base_entries: u64,
 }
 
 /// What to do about a column.
@@ -59,7 +65,10 @@ pub fn choose_column(sizes: &RunSizes, policy: &Policy) -> ColumnStep {
     let over: u64 = sizes.runs.iter().sum();
     let crowded = sizes.runs.len() > policy.sparse_max;
     let outgrown = sizes.base > 0 && over >= sizes.base && over > policy.small_bytes;
-    if outgrown {
+    // One value for everybody takes next to nothing, and yet every scan looks at all that lies below it.
+    let covered =
+        sizes.base > 0 && sizes.run_entries >= sizes.base_entries && sizes.run_entries >= policy.small_entries;
+    if outgrown || covered {
         return ColumnStep::Rebase;
     }
     if !crowded {
@@ -104,7 +113,7 @@ mod tests {
     fn amplification(part: u64) -> f64 {
         let base = 100 << 20;
         let (policy, flush) = (Policy::default(), base / part);
-        let mut sizes = RunSizes { runs: Vec::new(), base };
+        let mut sizes = RunSizes { base, ..RunSizes::default() };
         let (mut flushed, mut written) = (0, 0);
         for _ in 0..part * 40 {
             sizes.runs.insert(0, flush);
@@ -140,12 +149,22 @@ mod tests {
     #[test]
     fn small_and_few_runs_are_left_alone() {
         let policy = Policy::default();
-        let sizes = RunSizes { runs: vec![100, 100], base: 0 };
+        let sizes = RunSizes { runs: vec![100, 100], ..RunSizes::default() };
         assert_eq!(choose_column(&sizes, &policy), ColumnStep::Nothing);
         assert_eq!(choose_sorted(&sizes, &policy), SortedStep::Nothing);
-        let sizes = RunSizes { runs: vec![100; 7], base: 5000 };
+        let sizes = RunSizes { runs: vec![100; 7], base: 5000, ..RunSizes::default() };
         assert_eq!(choose_column(&sizes, &policy), ColumnStep::Rebase);
         assert_eq!(choose_sorted(&sizes, &policy), SortedStep::Merge(0..7));
+    }
+
+    #[test]
+    fn a_run_that_says_something_of_everybody_goes_into_the_base() {
+        let policy = Policy::default();
+        let sizes = |run_entries| RunSizes { runs: vec![2000], base: 10 << 20, run_entries, base_entries: 1_000_000 };
+        assert_eq!(choose_column(&sizes(1_000_000), &policy), ColumnStep::Rebase);
+        assert_eq!(choose_column(&sizes(900_000), &policy), ColumnStep::Nothing);
+        let few = RunSizes { runs: vec![2000], base: 2000, run_entries: 10, base_entries: 10 };
+        assert_eq!(choose_column(&few, &policy), ColumnStep::Nothing);
     }
 
     #[test]

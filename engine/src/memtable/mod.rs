@@ -100,6 +100,13 @@ impl Memtable {
         })
     }
 
+    /// Whether a key of this keyspace was set or deleted after `seq`.
+    pub fn has_keys_after(&self, keyspace: Keyspace, seq: Seq) -> bool {
+        let start = (Bytes::copy_from_slice(&[keyspace.0]), Reverse(u64::MAX));
+        let entries = self.keys.range((Bound::Included(start), Bound::Unbounded));
+        entries.take_while(|entry| entry.key().0.first() == Some(&keyspace.0)).any(|entry| entry.key().1.0 > seq.0)
+    }
+
     /// All deltas: ascending by ordinal, newest first within one.
     pub fn deltas(&self) -> impl Iterator<Item = (Ordinal, Delta)> + '_ {
         self.users.iter().map(|entry| (Ordinal(entry.key().0), entry.value().clone()))
@@ -225,6 +232,9 @@ mod tests {
             assert_eq!(up.len(), [0, 1, 1, 2, 2][seq as usize - 4]);
         }
         assert_eq!(table.keys_down(from, &key, Seq(9)).count(), 0);
+        assert!(table.has_keys_after(Keyspace(1), Seq(6)) && !table.has_keys_after(Keyspace(1), Seq(7)));
+        assert!(table.has_keys_after(Keyspace(2), Seq(4)) && !table.has_keys_after(Keyspace(2), Seq(5)));
+        assert!(!table.has_keys_after(Keyspace(3), Seq(0)));
         assert_eq!(table.changed_users(Ordinal(0), Seq(4)).count(), 0);
         assert_eq!(table.changed_users(Ordinal(0), Seq(9)).collect::<Vec<_>>(), [Ordinal(1)]);
     }

@@ -365,6 +365,10 @@ impl OpenPool {
         // Under one lock: who sums the tree takes a version in which both are there, or neither.
         let mut tree = lock(&self.tree);
         tree.add(Seq(seq.0.saturating_sub(1)), &leaves);
+        if !installs.is_empty() {
+            // Whoever reads an older Seq waits, as with a new schema: files carry no Seq of their own.
+            documents.get_or_insert_with(|| (*version.documents).clone());
+        }
         if let Some(mut documents) = documents {
             documents.seq = tree.seq();
             let documents = Arc::new(documents);

@@ -219,7 +219,8 @@ impl RunWriter {
         };
         builder.push(ordinal.0, cell).map_err(|e| RunError::refused(&self.name, e))?;
         if let Some(ordinals) = ordinals {
-            ordinals.insert(short);
+            // They ascend, so that each is appended.
+            let _ = ordinals.try_push(short);
         }
         let summary = &mut section.summary;
         if summary.entries == 0 {

@@ -224,9 +224,11 @@ fn column_step(stack: &ColumnStack, aim: Aim, newest: KeyEpoch) -> Result<Column
     let mut sizes = RunSizes::default();
     for run in stack.sparse() {
         sizes.runs.push(run.summary()?.disk_bytes);
+        sizes.run_entries += run.summary()?.entries;
     }
     for run in stack.base() {
         sizes.base += run.summary()?.disk_bytes;
+        sizes.base_entries += run.summary()?.entries;
     }
     let all = || stack.sparse().iter().chain(stack.base());
     Ok(match aim {

@@ -28,6 +28,9 @@ pub struct Limits {
     pub leases_max: usize,
     /// Bytes of frames that a pool keeps for its change feed after they have left the log.
     pub history_bytes: u64,
+    /// A value that is set for all users of a filter is written as columns if it changes so many; for fewer it
+    /// goes through the log.
+    pub set_all_users_min: u64,
     /// What stored password hashes may cost.
     pub password_caps: Caps,
 }
@@ -43,6 +46,7 @@ impl Default for Limits {
             cursor_ttl_ms: 10 * 60 * 1000,
             leases_max: 1000,
             history_bytes: 64 << 20,
+            set_all_users_min: 4096,
             password_caps: Caps::default(),
         }
     }

@@ -12,32 +12,33 @@ mod creds;
 mod delete;
 mod groups;
 pub(crate) mod index;
+mod output;
 mod schema;
 mod setall;
 mod users;
 
 pub(crate) use creds::{check_factor, check_length, check_password};
 pub(crate) use groups::{apply_fields, check_name};
+pub(crate) use setall::SetColumns;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stoa_format::ops::{CellRef, EventKind, Operation, PUT_CREATES, PUT_DELETES, Subject, encode_cells};
-use stoa_format::wire::Write;
 use stoa_format::{AttrId, Ordinal, Seq, Sub};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::keyspace::{self, Key, split_flat};
+use super::keyspace::{self, Key};
 use super::record::AnswerRecord;
 use super::request::{Committed, Op, Outcome, Status, Transaction, UserRef};
 use super::runs::OwnedCell;
-use super::schema::{Alias, Attribute, Schema};
+use super::schema::{Attribute, Schema};
 use super::snapshot::{Snapshot, damaged, no_user};
 use super::value::{CellValue, Value};
 use crate::digest::fact::{fact, leaf_hash};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
+use index::Claim;
 
 /// A transaction that is ready for the leader.
 pub(crate) struct Prepared {
@@ -73,15 +74,6 @@ struct UserDraft {
     cells: BTreeMap<AttrId, Option<OwnedCell>>,
 }
 
-/// An alias value that the transaction gives to a user.
-struct Claim {
-    attr: AttrId,
-    ordinal: Ordinal,
-    key: String,
-    hash: u64,
-    op: usize,
-}
-
 /// The work in progress.
 pub(crate) struct Draft<'a> {
     snapshot: &'a Snapshot,
@@ -100,6 +92,8 @@ pub(crate) struct Draft<'a> {
     exclusive: bool,
     reserved: &'a mut Vec<Ordinal>,
     taken: usize,
+    /// What columns that are already written say of most users.
+    columns: Option<&'a SetColumns>,
 }
 
 /// The conflict key of a user's profile.
@@ -134,16 +128,24 @@ impl<'a> Draft<'a> {
         transaction: &Transaction,
         reserved: &'a mut Vec<Ordinal>,
     ) -> Result<Draught> {
-        let mut draft = Self::new(snapshot, reserved);
-        let token_key = transaction
-            .token
-            .as_ref()
-            .map(|token| Key::new(keyspace::TOKENS).terminated(transaction.actor.as_bytes()).rest(&token.token).flat());
-        if let (Some(flat), Some(token)) = (&token_key, &transaction.token)
-            && let Some(answer) = draft.answered(flat, token.request)?
-        {
+        Self::prepare_over(snapshot, transaction, reserved, None)
+    }
+
+    /// The same, where columns say already what becomes of most users.
+    ///
+    /// # Errors
+    /// `TRYAGAIN` too, if the columns do not fit this snapshot.
+    pub(crate) fn prepare_over(
+        snapshot: &'a Snapshot,
+        transaction: &Transaction,
+        reserved: &'a mut Vec<Ordinal>,
+        columns: Option<&'a SetColumns>,
+    ) -> Result<Draught> {
+        let mut draft = Self { columns, ..Self::new(snapshot, reserved) };
+        if let Some(answer) = draft.replayed(transaction)? {
             return Ok(Draught::Answer(answer));
         }
+        let token_key = token_key(transaction);
         let mut outcomes = Vec::with_capacity(transaction.ops.len());
         for (i, op) in transaction.ops.iter().enumerate() {
             draft.op = i;
@@ -179,6 +181,19 @@ impl<'a> Draft<'a> {
             exclusive: false,
             reserved,
             taken: 0,
+            columns: None,
+        }
+    }
+
+    /// The answer that a transaction of this token was given before.
+    pub(crate) fn answer_to(snapshot: &Snapshot, transaction: &Transaction) -> Result<Option<Committed>> {
+        Draft::new(snapshot, &mut Vec::new()).replayed(transaction)
+    }
+
+    fn replayed(&mut self, transaction: &Transaction) -> Result<Option<Committed>> {
+        match (token_key(transaction), &transaction.token) {
+            (Some(flat), Some(token)) => self.answered(&flat, token.request),
+            _ => Ok(None),
         }
     }
 
@@ -409,186 +424,18 @@ impl<'a> Draft<'a> {
         self.set_cell(ordinal, attribute.id, cell)
     }
 
-    fn set_elements(&mut self, ordinal: Ordinal, attribute: &Attribute, before: Option<&Value>, after: Option<&Value>) {
-        let element_key = |value: &Value| {
-            let mut bytes = Vec::new();
-            value.encode(&mut bytes);
-            Key::new(keyspace::MULTI).ordinal(ordinal).attr(attribute.id).rest(&bytes).flat()
-        };
-        let old: HashSet<Bytes> = before.map(Value::elements).unwrap_or_default().iter().map(element_key).collect();
-        let new: HashSet<Bytes> = after.map(Value::elements).unwrap_or_default().iter().map(element_key).collect();
-        for gone in old.difference(&new) {
-            self.set_key(gone.clone(), None);
-        }
-        for come in new.difference(&old) {
-            self.set_key(come.clone(), Some(Bytes::new()));
-        }
-    }
-
-    /// The collated keys under which the alias index names this user for an attribute.
-    fn alias_keys(&self, ordinal: Ordinal, attribute: &Attribute) -> Result<Vec<String>> {
-        if attribute.alias == Alias::None || self.users.get(&ordinal).is_some_and(|user| user.deleted) {
-            return Ok(Vec::new());
-        }
-        if let Some(flag) = attribute.verified_by
-            && self.int(ordinal, flag)? != Some(1)
-        {
-            return Ok(Vec::new());
-        }
-        let Some(value) = self.value(ordinal, attribute)? else { return Ok(Vec::new()) };
-        let elements = if attribute.multi { value.elements().to_vec() } else { vec![value] };
-        Ok(elements.iter().map(|value| attribute.key(&value.text()).into_owned()).collect())
-    }
-
-    /// The keys under which the order index names this user for an attribute.
-    fn order_keys(&self, ordinal: Ordinal, attribute: &Attribute) -> Result<Vec<Bytes>> {
-        if !attribute.searchable || self.users.get(&ordinal).is_some_and(|user| user.deleted) {
-            return Ok(Vec::new());
-        }
-        let Some(value) = self.value(ordinal, attribute)? else { return Ok(Vec::new()) };
-        let elements = if attribute.multi { value.elements().to_vec() } else { vec![value] };
-        let keys = elements.iter().filter_map(Value::as_cell).map(|cell| order_key(attribute, cell, ordinal));
-        Ok(keys.collect())
-    }
-
-    /// Runs `change` and brings the indexes of `attributes` for this user up to date.
-    fn reindexed<T>(
-        &mut self,
-        ordinal: Ordinal,
-        attributes: &[&Attribute],
-        change: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<T> {
-        let mut before = Vec::with_capacity(attributes.len());
-        for attribute in attributes {
-            before.push((self.alias_keys(ordinal, attribute)?, self.order_keys(ordinal, attribute)?));
-        }
-        let result = change(self)?;
-        for (attribute, (old_aliases, old_order)) in attributes.iter().zip(before) {
-            let (aliases, order) = (self.alias_keys(ordinal, attribute)?, self.order_keys(ordinal, attribute)?);
-            for key in old_aliases.iter().filter(|key| !aliases.contains(key)) {
-                let hash = self.snapshot.pool.alias_hash(key);
-                self.set_alias(attribute.id, hash, ordinal, false);
-                self.claims.retain(|claim| (claim.attr, claim.ordinal, &claim.key) != (attribute.id, ordinal, key));
-            }
-            for key in aliases.into_iter().filter(|key| !old_aliases.contains(key)) {
-                let hash = self.snapshot.pool.alias_hash(&key);
-                self.set_alias(attribute.id, hash, ordinal, true);
-                self.claims.push(Claim { attr: attribute.id, ordinal, key, hash, op: self.op });
-            }
-            for key in old_order.iter().filter(|key| !order.contains(key)) {
-                self.set_key(key.clone(), None);
-            }
-            for key in order.into_iter().filter(|key| !old_order.contains(key)) {
-                self.set_key(key, Some(Bytes::new()));
-            }
-        }
-        Ok(result)
-    }
-
-    fn set_alias(&mut self, attr: AttrId, hash: u64, ordinal: Ordinal, present: bool) {
-        let value_conflict = conflict(4, &[&attr.0.to_be_bytes()[..], &hash.to_be_bytes()].concat());
-        self.reads.insert(value_conflict);
-        self.writes.insert(value_conflict);
-        let flat = Key::new(keyspace::ALIASES).attr(attr).number(hash).ordinal(ordinal).flat();
-        self.set_key(flat, present.then(Bytes::new));
-    }
-
-    /// No value that the transaction gives may have another holder after it.
-    fn check_claims(&mut self) -> Result<()> {
-        for claim in std::mem::take(&mut self.claims) {
-            let prefix = Key::new(keyspace::ALIASES).attr(claim.attr).number(claim.hash).flat();
-            for flat in self.keys_with(&prefix)?.keys() {
-                let other = Ordinal(keyspace::last_number(flat).unwrap_or_default());
-                if other == claim.ordinal || !self.is_live(other) {
-                    continue;
-                }
-                if claim.attr == AttrId::SUB {
-                    if self.sub(other)?.to_string() == claim.key {
-                        let what = "a user with this sub is there already: use USER.SET, or leave SUB out";
-                        return Err(Error::new(ErrorKind::Exists, what).at_op(claim.op));
-                    }
-                    continue;
-                }
-                let schema = Arc::clone(&self.schema);
-                let Some(attribute) = schema.by_id(claim.attr) else { continue };
-                if self.alias_keys(other, attribute)?.contains(&claim.key) {
-                    let what = format!("{} is taken: another user of this pool holds that value", attribute.name);
-                    return Err(Error::new(ErrorKind::Duplicate, what).at_op(claim.op));
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn is_live(&self, ordinal: Ordinal) -> bool {
         match self.users.get(&ordinal) {
             Some(user) => !user.deleted,
             None => self.snapshot.is_live(ordinal),
         }
     }
-
-    // ---- output ----
-
-    fn event(&mut self, event: EventKind, subject: Subject<'_>, version: u64, attrs: Vec<AttrId>) {
-        Operation::Event { event, subject, version, attrs }.encode(&mut self.events);
-    }
-
-    fn finish(mut self, actor: &str, answer: Option<(Bytes, Vec<u8>)>, outcomes: Vec<Outcome>) -> Prepared {
-        let mut body = Vec::with_capacity(256);
-        body.put_bytes(actor.as_bytes());
-        body.put_slice(&self.events);
-        for (ordinal, user) in &self.users {
-            let flags = if user.created { PUT_CREATES } else { 0 } | if user.deleted { PUT_DELETES } else { 0 };
-            if (user.cells.is_empty() && flags == 0) || (user.created && user.deleted) {
-                continue;
-            }
-            let mut cells = Vec::new();
-            let staged = user.cells.iter().filter(|(_, cell)| !(user.deleted || user.created && cell.is_none()));
-            let list: Vec<_> = staged.map(|(attr, cell)| (*attr, cell_ref(cell.as_ref()))).collect();
-            encode_cells(list.into_iter(), &mut cells);
-            Operation::Put { ordinal: *ordinal, flags, cells: &cells }.encode(&mut body);
-        }
-        for (flat, value) in &self.keys {
-            let (keyspace, key) = split_flat(flat);
-            match value {
-                Some(value) => Operation::SetKey { keyspace, key, value }.encode(&mut body),
-                None => Operation::DeleteKey { keyspace, key }.encode(&mut body),
-            }
-        }
-        for (&leaf, &delta) in self.digests.iter().filter(|(_, delta)| **delta != 0) {
-            Operation::Digest { leaf, delta }.encode(&mut body);
-        }
-        for (name, content) in &self.documents {
-            Operation::Meta { name, content: content.as_deref() }.encode(&mut body);
-        }
-        let seq_at = answer.map(|(flat, record)| {
-            self.reads.insert(conflict(2, &flat));
-            self.writes.insert(conflict(2, &flat));
-            let (keyspace, key) = split_flat(&flat);
-            Operation::SetKey { keyspace, key, value: &record }.encode(&mut body);
-            body.len() - record.len() + AnswerRecord::SEQ_AT
-        });
-        if self.exclusive || !self.documents.is_empty() {
-            self.writes.insert(schema_conflict());
-        }
-        Prepared {
-            base_seq: self.snapshot.seq,
-            reads: self.reads.into_iter().collect(),
-            writes: self.writes.into_iter().collect(),
-            exclusive: self.exclusive,
-            body,
-            seq_at,
-            outcomes,
-        }
-    }
 }
 
-fn cell_ref(cell: Option<&OwnedCell>) -> CellRef<'_> {
-    match cell {
-        None => CellRef::Absent,
-        Some(OwnedCell::Int(value)) => CellRef::Int(*value),
-        Some(OwnedCell::Bytes(bytes)) => CellRef::Bytes(bytes),
-    }
+/// Where the answer to a transaction's retry token is kept.
+fn token_key(transaction: &Transaction) -> Option<Bytes> {
+    let token = transaction.token.as_ref()?;
+    Some(Key::new(keyspace::TOKENS).terminated(transaction.actor.as_bytes()).rest(&token.token).flat())
 }
 
 /// The value of a cell under its attribute's type.
@@ -612,11 +459,4 @@ pub(crate) fn built_in_fact(attr: AttrId, cell: &OwnedCell) -> Option<(&'static 
         (AttrId::PASSWORD, OwnedCell::Bytes(hash)) => Some(("$password", hash.to_vec())),
         _ => None,
     }
-}
-
-/// The key of the order index.
-pub(crate) fn order_key(attribute: &Attribute, cell: CellValue<'_>, ordinal: Ordinal) -> Bytes {
-    let mut order = Vec::new();
-    attribute.order_key(cell, &mut order);
-    Key::new(keyspace::ORDER).attr(attribute.id).terminated(&order).ordinal(ordinal).flat()
 }
