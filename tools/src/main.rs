@@ -24,6 +24,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+/// An import frees on one thread what another took, which the system's allocator locks for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Stoa, an identity store.
 #[derive(Parser)]
 #[command(name = "stoa", version, about, long_about = None, arg_required_else_help = true)]

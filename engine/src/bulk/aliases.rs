@@ -1,6 +1,7 @@
 //! Which alias values were given, by hash: tells a likely duplicate, finds a user, and becomes the alias index.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use stoa_format::AttrId;
@@ -52,14 +53,13 @@ impl Aliases {
     /// Gives all these values to one user, or none of them if any is somebody's.
     pub(super) fn claim(&mut self, claims: &[(usize, u64)], ordinal: u32) -> bool {
         for (i, (table, hash)) in claims.iter().enumerate() {
-            let by_hash = &mut self.tables[*table].1;
-            if by_hash.contains_key(hash) {
-                for (table, hash) in &claims[..i] {
-                    self.tables[*table].1.remove(hash);
+            match self.tables[*table].1.entry(*hash) {
+                Entry::Vacant(vacant) => drop(vacant.insert(ordinal)),
+                Entry::Occupied(_) => {
+                    self.release(&claims[..i]);
+                    return false;
                 }
-                return false;
             }
-            by_hash.insert(*hash, ordinal);
         }
         true
     }

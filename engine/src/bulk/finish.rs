@@ -40,6 +40,7 @@ impl BulkLoad {
         let Self { pool, schema, base, taken, columns, aliases, orders, groups, loading, .. } = self;
         let files = Arc::clone(&columns.files);
         let group_count = groups.len() as u64;
+        let columns = columns.finish()?;
         let mut work: Vec<Work> = Vec::new();
         // The longest first, so that two threads end at about the same time.
         if orders.iter().any(|(_, keys)| !keys.is_empty()) {
@@ -59,7 +60,7 @@ impl BulkLoad {
         work.extend(
             lists.into_iter().filter(|(_, keys)| !keys.is_empty()).map(|(keyspace, keys)| Work::Keys(keyspace, keys)),
         );
-        work.extend(columns.into_parts().into_iter().map(Work::Column));
+        work.extend(columns.into_iter().map(Work::Column));
         let threads = if pool.shared.has_threads() { 2 } else { 1 };
         run_all(work, threads, &files)?;
         files.sync_names()?;

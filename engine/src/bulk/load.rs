@@ -138,7 +138,7 @@ impl BulkLoad {
             required_count: schema.required().count(),
             base,
             taken: 0,
-            columns: Columns::new(files, columns),
+            columns: Columns::new(files, columns, pool.shared.has_threads())?,
             sub_table: 0,
             aliases,
             orders,

@@ -128,7 +128,7 @@ impl BulkLoad {
         checked: &[(usize, Checked<'_>)],
         ordinal: u32,
     ) -> Result<()> {
-        self.write_built_in(user, sub, ordinal)?;
+        self.write_built_in(user, sub, ordinal);
         for (at, value) in checked {
             let plan = &self.plans[*at];
             let cell = match value {
@@ -159,18 +159,18 @@ impl BulkLoad {
                 CellValue::Int(value) => Cell::Int(value),
                 CellValue::Bytes(bytes) => Cell::Bytes(bytes.into()),
             };
-            self.columns.push(plan.column, ordinal, &cell)?;
+            self.columns.push(plan.column, ordinal, &cell);
         }
         user.groups.iter().for_each(|group| self.groups.join(*group, ordinal));
         self.write_lists(user, ordinal);
-        Ok(())
+        self.columns.end_row()
     }
 
-    fn write_built_in(&mut self, user: &BulkUser<'_>, sub: Sub, ordinal: u32) -> Result<()> {
+    fn write_built_in(&mut self, user: &BulkUser<'_>, sub: Sub, ordinal: u32) {
         let created_at_ms = user.created_at_ms.unwrap_or(self.now_ms);
         let updated_at_ms = user.updated_at_ms.unwrap_or(created_at_ms);
         let columns = &mut self.columns;
-        columns.push(usize::from(AttrId::SUB.0), ordinal, &Cell::Fixed16(sub.0))?;
+        columns.push(usize::from(AttrId::SUB.0), ordinal, &Cell::Fixed16(sub.0));
         let numbers = [
             (AttrId::LIVE, 1),
             (AttrId::VERSION, 1),
@@ -180,13 +180,12 @@ impl BulkLoad {
             (AttrId::STATUS, user.status().code()),
         ];
         for (attr, value) in numbers {
-            columns.push(usize::from(attr.0), ordinal, &Cell::Int(value))?;
+            columns.push(usize::from(attr.0), ordinal, &Cell::Int(value));
         }
         if let Some(stored) = user.password {
-            columns.push(usize::from(AttrId::PASSWORD.0), ordinal, &Cell::Bytes(stored.as_bytes().into()))?;
-            columns.push(usize::from(AttrId::PASSWORD_SET_AT.0), ordinal, &Cell::Int(self.now_ms as i64))?;
+            columns.push(usize::from(AttrId::PASSWORD.0), ordinal, &Cell::Bytes(stored.as_bytes().into()));
+            columns.push(usize::from(AttrId::PASSWORD_SET_AT.0), ordinal, &Cell::Int(self.now_ms as i64));
         }
-        Ok(())
     }
 
     /// Identities and factors.

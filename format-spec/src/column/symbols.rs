@@ -34,10 +34,6 @@ impl Symbol {
         (len <= SYMBOL_BYTES_MAX).then(|| Self { word: self.word | next.word << (self.len * 8), len })
     }
 
-    fn first(self) -> usize {
-        self.word as usize & 0xff
-    }
-
     fn mask(self) -> u64 {
         u64::MAX >> (64 - self.len * 8)
     }
@@ -46,11 +42,17 @@ impl Symbol {
 /// A table of symbols that strings are compressed with.
 #[derive(Debug)]
 pub(super) struct SymbolTable {
-    /// By first byte, then the longest first: the first that matches is the one to take.
+    /// Those of two bytes and more by their first two, then the longest first: the first that matches is the one to
+    /// take. Behind them those of one byte.
     symbols: Vec<Symbol>,
-    /// Where the symbols of each first byte start.
-    starts: [u16; 257],
+    /// Where the symbols of each two bytes start, read as a little-endian number.
+    starts: Vec<u16>,
+    /// The number of each byte's own symbol; [`ESCAPE`] if it has none.
+    singles: [u8; 256],
 }
+
+/// Two bytes in a number.
+const PAIRS: usize = 1 << 16;
 
 impl SymbolTable {
     /// Learns symbols from some of these values.
@@ -87,12 +89,18 @@ impl SymbolTable {
     }
 
     fn of(mut symbols: Vec<Symbol>) -> Self {
-        symbols.sort_unstable_by_key(|symbol| (symbol.first(), usize::MAX - symbol.len, symbol.word));
-        let mut starts = [0; 257];
-        for (byte, start) in starts.iter_mut().enumerate() {
-            *start = symbols.partition_point(|symbol| symbol.first() < byte) as u16;
+        let pair = |symbol: &Symbol| if symbol.len == 1 { PAIRS } else { symbol.word as usize % PAIRS };
+        symbols.sort_unstable_by_key(|symbol| (pair(symbol), usize::MAX - symbol.len, symbol.word));
+        let mut starts = Vec::with_capacity(PAIRS + 1);
+        for (code, symbol) in symbols.iter().enumerate() {
+            starts.resize(starts.len().max(pair(symbol) + 1), code as u16);
         }
-        Self { symbols, starts }
+        starts.resize(PAIRS + 1, symbols.len() as u16);
+        let mut singles = [ESCAPE; 256];
+        for (code, symbol) in symbols.iter().enumerate().filter(|(_, symbol)| symbol.len == 1) {
+            singles[symbol.word as usize] = code as u8;
+        }
+        Self { symbols, starts, singles }
     }
 
     /// The symbols' lengths and bytes as a page holds them, behind their number and three zero bytes.
@@ -134,11 +142,15 @@ impl SymbolTable {
                 u64::from_le_bytes(word)
             }
         };
-        let first = usize::from(rest[0]);
-        let range = usize::from(self.starts[first])..usize::from(self.starts[first + 1]);
+        let pair = word as usize % PAIRS;
+        let range = usize::from(self.starts[pair])..usize::from(self.starts[pair + 1]);
         let start = range.start;
         let symbols = &self.symbols[range];
-        symbols.iter().position(|s| word & s.mask() == s.word && s.len <= rest.len()).map(|i| start + i)
+        let longer = symbols.iter().position(|s| word & s.mask() == s.word && s.len <= rest.len());
+        longer.map(|i| start + i).or_else(|| match self.singles[usize::from(rest[0])] {
+            ESCAPE => None,
+            code => Some(usize::from(code)),
+        })
     }
 
     /// What a counted unit stands for.

@@ -176,7 +176,7 @@ fn load<'a>(
         let parts = &parts;
         for _ in 0..threads {
             let send = send.clone();
-            scope.spawn(move || {
+            let parse = move || {
                 loop {
                     let next = parts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop_front();
                     let Some(mut part) = next else { return };
@@ -193,7 +193,8 @@ fn load<'a>(
                         }
                     }
                 }
-            });
+            };
+            std::thread::Builder::new().name("stoa-parse".into()).spawn_scoped(scope, parse)?;
         }
         drop(send);
         let receive: Receiver<(&str, Vec<Item<'a>>, u64)> = receive;
