@@ -6,9 +6,10 @@
 //!    holds the memtable. A flush drops the whole memtable.
 //! 3. One packed delta a user and transaction: a commit makes one insertion a user, not one an
 //!    attribute.
+//! 4. A list a keyspace: most commits and look-ups meet keyspaces of which the memtable holds nothing,
+//!    and those cost nothing.
 
 use std::cmp::Reverse;
-use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
@@ -41,14 +42,36 @@ impl Delta {
 }
 
 type UserKey = (u64, Reverse<u64>);
+
 /// Keyspace and key in one, then the newest first.
-type FlatKey = (Bytes, Reverse<u64>);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct FlatKey {
+    /// The first 16 octets as a number that sorts as they do: it settles most comparisons within the
+    /// list's own nodes, without a look at the key behind them.
+    head: u128,
+    flat: Bytes,
+    seq: Reverse<u64>,
+}
+
+impl FlatKey {
+    fn new(flat: Bytes, seq: u64) -> Self {
+        let mut head = [0; 16];
+        let len = flat.len().min(16);
+        head[..len].copy_from_slice(&flat[..len]);
+        Self { head: u128::from_be_bytes(head), flat, seq: Reverse(seq) }
+    }
+}
+
+/// Lists of keys: one a keyspace, the last one for all further.
+const KEY_LISTS: usize = 16;
+
+type KeyList = SkipMap<FlatKey, Option<Bytes>>;
 
 /// One memtable: active while it takes commits, frozen once a flush has begun.
 #[derive(Default)]
 pub struct Memtable {
     users: SkipMap<UserKey, Delta>,
-    keys: SkipMap<FlatKey, Option<Bytes>>,
+    keys: [KeyList; KEY_LISTS],
     size_bytes: AtomicU64,
 }
 
@@ -62,7 +85,16 @@ impl Memtable {
     /// Sets or deletes a key at `seq`. `flat` is the keyspace's octet and the key.
     pub fn set_key(&self, flat: Bytes, seq: Seq, value: Option<Bytes>) {
         self.grow(flat.len() + value.as_ref().map_or(0, Bytes::len));
-        self.keys.insert((flat, Reverse(seq.0)), value);
+        self.list(&flat).insert(FlatKey::new(flat, seq.0), value);
+    }
+
+    fn list(&self, flat: &[u8]) -> &KeyList {
+        &self.keys[list_number(flat)]
+    }
+
+    /// Whether it may hold keys that begin so; `prefix` holds a keyspace's octet.
+    pub fn may_hold(&self, prefix: &[u8]) -> bool {
+        !self.list(prefix).is_empty()
     }
 
     fn grow(&self, bytes: usize) {
@@ -76,7 +108,7 @@ impl Memtable {
 
     /// Whether nothing was committed into it.
     pub fn is_empty(&self) -> bool {
-        self.users.is_empty() && self.keys.is_empty()
+        self.users.is_empty() && self.keys.iter().all(SkipMap::is_empty)
     }
 
     /// The deltas of one user, newest first, from `seq` backwards. Answers the first that `visit`
@@ -102,9 +134,8 @@ impl Memtable {
 
     /// Whether a key of this keyspace was set or deleted after `seq`.
     pub fn has_keys_after(&self, keyspace: Keyspace, seq: Seq) -> bool {
-        let start = (Bytes::copy_from_slice(&[keyspace.0]), Reverse(u64::MAX));
-        let entries = self.keys.range((Bound::Included(start), Bound::Unbounded));
-        entries.take_while(|entry| entry.key().0.first() == Some(&keyspace.0)).any(|entry| entry.key().1.0 > seq.0)
+        let mut entries = self.list(&[keyspace.0]).iter();
+        entries.any(|entry| entry.key().flat.first() == Some(&keyspace.0) && entry.key().seq.0 > seq.0)
     }
 
     /// All deltas: ascending by ordinal, newest first within one.
@@ -114,18 +145,23 @@ impl Memtable {
 
     /// What this memtable says of a key at `seq`: `None` for nothing, `Some(None)` for deleted.
     pub fn key(&self, flat: &Bytes, seq: Seq) -> Option<Option<Bytes>> {
-        let from = (flat.clone(), Reverse(seq.0));
-        let to = (flat.clone(), Reverse(0));
-        self.keys.range(from..=to).next().map(|entry| entry.value().clone())
+        let list = self.list(flat);
+        if list.is_empty() {
+            return None;
+        }
+        let from = FlatKey::new(flat.clone(), seq.0);
+        let to = FlatKey { seq: Reverse(0), ..from.clone() };
+        list.range(from..=to).next().map(|entry| entry.value().clone())
     }
 
     /// The newest entry at or before `seq` of each key from `from` on, in ascending order of key.
     /// Keys are flat: they begin with their keyspace's octet.
     pub fn keys_from(&self, from: &Bytes, seq: Seq) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
         let mut last: Option<Bytes> = None;
-        let bound = Bound::Included((from.clone(), Reverse(u64::MAX)));
-        self.keys.range((bound, Bound::Unbounded)).filter_map(move |entry| {
-            let (key, Reverse(at)) = entry.key();
+        let first = FlatKey::new(from.clone(), u64::MAX);
+        let lists = self.keys[list_number(from)..].iter();
+        lists.flat_map(move |list| list.range(first.clone()..)).filter_map(move |entry| {
+            let FlatKey { flat: key, seq: Reverse(at), .. } = entry.key();
             if *at > seq.0 || last.as_ref() == Some(key) {
                 return None;
             }
@@ -137,11 +173,10 @@ impl Memtable {
     /// The newest entry at or before `seq` of each key of `prefix` from `from` on, in ascending order.
     pub fn keys_up(&self, prefix: Bytes, from: &Bytes, seq: Seq) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
         let mut last: Option<Bytes> = None;
-        let bound = Bound::Included((from.clone(), Reverse(u64::MAX)));
-        let entries = self.keys.range((bound, Bound::Unbounded));
+        let entries = self.list(&prefix).range(FlatKey::new(from.clone(), u64::MAX)..);
         // What is newer is passed over, but never beyond the prefix.
-        entries.take_while(move |entry| entry.key().0.starts_with(&prefix)).filter_map(move |entry| {
-            let (key, Reverse(at)) = entry.key();
+        entries.take_while(move |entry| entry.key().flat.starts_with(&prefix)).filter_map(move |entry| {
+            let FlatKey { flat: key, seq: Reverse(at), .. } = entry.key();
             if *at > seq.0 || last.as_ref() == Some(key) {
                 return None;
             }
@@ -157,21 +192,20 @@ impl Memtable {
         below: &Bytes,
         seq: Seq,
     ) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
-        let bound = Bound::Excluded((below.clone(), Reverse(u64::MAX)));
-        let entries = self.keys.range((Bound::Unbounded, bound)).rev();
-        let mut entries = entries.take_while(move |entry| entry.key().0.starts_with(&prefix)).peekable();
+        let entries = self.list(&prefix).range(..FlatKey::new(below.clone(), u64::MAX)).rev();
+        let mut entries = entries.take_while(move |entry| entry.key().flat.starts_with(&prefix)).peekable();
         std::iter::from_fn(move || {
             loop {
                 let oldest = entries.next()?;
-                let key = oldest.key().0.clone();
+                let key = oldest.key().flat.clone();
                 let mut entry = Some(oldest);
                 let mut newest = None;
                 // Of one key the oldest comes first: the last that is not too new has the word.
                 while let Some(found) = entry {
-                    if found.key().1.0 <= seq.0 {
+                    if found.key().seq.0 <= seq.0 {
                         newest = Some(found.value().clone());
                     }
-                    entry = entries.next_if(|next| next.key().0 == key);
+                    entry = entries.next_if(|next| next.key().flat == key);
                 }
                 if let Some(value) = newest {
                     return Some((key, value));
@@ -179,6 +213,11 @@ impl Memtable {
             }
         })
     }
+}
+
+/// The list of keys that begin so: in ascending order, as the keys.
+fn list_number(flat: &[u8]) -> usize {
+    flat.first().map_or(0, |octet| usize::from(*octet).min(KEY_LISTS - 1))
 }
 
 /// A key with its keyspace in front.

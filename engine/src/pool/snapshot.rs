@@ -154,6 +154,7 @@ impl Snapshot {
         let mut memory: Vec<_> = self
             .version
             .memtables()
+            .filter(|memtable| memtable.may_hold(prefix))
             .map(|memtable| {
                 let entries: Entries<'_> = match direction {
                     Direction::Ascending => Box::new(memtable.keys_up(prefix.clone(), bound, self.seq)),

@@ -21,6 +21,7 @@ pub(crate) use creds::{check_factor, check_length, check_password};
 pub(crate) use groups::{apply_fields, check_name};
 pub(crate) use setall::SetColumns;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use super::record::AnswerRecord;
 use super::request::{Committed, Op, Outcome, Status, Transaction, UserRef};
 use super::runs::OwnedCell;
 use super::schema::{Attribute, Schema};
-use super::snapshot::{Snapshot, damaged, no_user};
+use super::snapshot::{Snapshot, UserDeltas, damaged, no_user};
 use super::value::{CellValue, Value};
 use crate::digest::fact::{fact, leaf_hash};
 use crate::error::{Error, Result};
@@ -94,6 +95,8 @@ pub(crate) struct Draft<'a> {
     taken: usize,
     /// What columns that are already written say of most users.
     columns: Option<&'a SetColumns>,
+    /// What the memtables say of the user who was read last: one is mostly read attribute by attribute.
+    deltas: RefCell<Option<(Ordinal, UserDeltas)>>,
 }
 
 /// The conflict key of a user's profile.
@@ -182,6 +185,7 @@ impl<'a> Draft<'a> {
             reserved,
             taken: 0,
             columns: None,
+            deltas: RefCell::new(None),
         }
     }
 
@@ -299,10 +303,20 @@ impl<'a> Draft<'a> {
             Some(user) => match user.cells.get(&attr) {
                 Some(cell) => Ok(cell.clone()),
                 None if user.created => Ok(None),
-                None => self.snapshot.cell(ordinal, attr),
+                None => self.stored(ordinal, attr),
             },
-            None => self.snapshot.cell(ordinal, attr),
+            None => self.stored(ordinal, attr),
         }
+    }
+
+    /// A cell as it was before the transaction.
+    fn stored(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<OwnedCell>> {
+        let mut last = self.deltas.borrow_mut();
+        let (_, deltas) = match &mut *last {
+            Some(last) if last.0 == ordinal => last,
+            other => other.insert((ordinal, self.snapshot.deltas(ordinal))),
+        };
+        self.snapshot.cell_under(deltas, ordinal, attr)
     }
 
     fn int(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<i64>> {
