@@ -1,11 +1,11 @@
 //! The audit log: who changed access, pools, keys and configuration, and who was refused.
 //!
-//! It is a ring of the newest entries in memory, written to one sealed document of the store: before
-//! a privileged command is answered, and otherwise within seconds. No entry holds an argument other
+//! It is a ring of the newest entries in memory, written to sealed documents of the store, a block of
+//! entries each: before a privileged command is answered, and otherwise within seconds. No entry holds an argument other
 //! than the pool's name. Equal refusals are counted in one entry, so that nobody can push out what
 //! matters by being refused often.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -13,10 +13,12 @@ use stoa_engine::Store;
 
 use crate::shared::now_ms;
 
-/// The store's document that the entries stand in.
-const DOCUMENT: &str = "audit";
 /// How many entries are kept.
 const ENTRIES_MAX: usize = 1024;
+/// How many entries stand in one document: adding one writes so many at most.
+const BLOCK_ENTRIES: u64 = 32;
+/// Documents, written in turn: those of all entries that are kept, and the one being filled.
+const DOCUMENTS: u64 = ENTRIES_MAX as u64 / BLOCK_ENTRIES + 1;
 /// Equal refusals within this time, and among so many of the newest entries, are one entry.
 const SAME_MS: u64 = 60_000;
 const SAME_ENTRIES: usize = 64;
@@ -77,7 +79,18 @@ impl AuditEntry {
 struct State {
     entries: VecDeque<AuditEntry>,
     last: u64,
-    is_dirty: bool,
+    /// The blocks that the store does not have as they are.
+    dirty: BTreeSet<u64>,
+}
+
+/// The block of entry `n`.
+fn block_of(n: u64) -> u64 {
+    (n - 1) / BLOCK_ENTRIES
+}
+
+/// The document that a block stands in.
+fn document(block: u64) -> String {
+    format!("audit-{}", block % DOCUMENTS)
 }
 
 /// The audit log of one store.
@@ -94,24 +107,34 @@ impl Audit {
     /// # Errors
     /// A document that this version does not understand.
     pub(crate) fn load(store: &Store) -> Result<Self, String> {
-        let Some(content) = store.document(DOCUMENT) else { return Ok(Self::default()) };
-        let entries: VecDeque<AuditEntry> = serde_json::from_slice(&content)
-            .map_err(|error| format!("the audit document is malformed at column {}", error.column()))?;
-        let last = entries.back().map_or(0, |entry| entry.n);
-        Ok(Self { state: Mutex::new(State { entries, last, is_dirty: false }), writing: Mutex::default() })
+        let mut entries: Vec<AuditEntry> = Vec::new();
+        for content in (0..DOCUMENTS).filter_map(|block| store.document(&document(block))) {
+            let block: Vec<AuditEntry> = serde_json::from_slice(&content)
+                .map_err(|error| format!("an audit document is malformed at column {}", error.column()))?;
+            entries.extend(block);
+        }
+        entries.sort_by_key(|entry| entry.n);
+        entries.drain(..entries.len().saturating_sub(ENTRIES_MAX));
+        let last = entries.last().map_or(0, |entry| entry.n);
+        let state = State { entries: entries.into(), last, dirty: BTreeSet::new() };
+        Ok(Self { state: Mutex::new(state), writing: Mutex::default() })
     }
 
     /// Adds an entry, whose number is set here, or counts it in an equal one.
     pub(crate) fn add(&self, mut entry: AuditEntry) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.is_dirty = true;
+        let state = &mut *state;
         let mut newest = state.entries.iter_mut().rev().take(SAME_ENTRIES);
         if let Some(same) = newest.find(|other| entry.is_same_refusal(other)) {
             (same.count, same.time_ms) = (same.count + 1, entry.time_ms);
+            let block = block_of(same.n);
+            state.dirty.insert(block);
             return;
         }
         state.last += 1;
         entry.n = state.last;
+        let block = block_of(entry.n);
+        state.dirty.insert(block);
         state.entries.push_back(entry);
         if state.entries.len() > ENTRIES_MAX {
             state.entries.pop_front();
@@ -127,16 +150,18 @@ impl Audit {
     /// Writes the log to the store if it changed; blocks until it is durable.
     pub(crate) fn save(&self, store: &Store) {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let content = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if !std::mem::take(&mut state.is_dirty) {
+        loop {
+            let (block, content) = {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                let Some(block) = state.dirty.pop_first() else { return };
+                let entries: Vec<_> = state.entries.iter().filter(|entry| block_of(entry.n) == block).collect();
+                (block, serde_json::to_vec(&entries).expect("strings and numbers are always JSON"))
+            };
+            if let Err(error) = store.set_document(&document(block), content.into()) {
+                self.state.lock().unwrap_or_else(PoisonError::into_inner).dirty.insert(block);
+                tracing::error!(word = error.kind().word(), "the audit log could not be written");
                 return;
             }
-            serde_json::to_vec(&state.entries).expect("strings and numbers are always JSON")
-        };
-        if let Err(error) = store.set_document(DOCUMENT, content.into()) {
-            self.state.lock().unwrap_or_else(PoisonError::into_inner).is_dirty = true;
-            tracing::error!(word = error.kind().word(), "the audit log could not be written");
         }
     }
 }
@@ -154,6 +179,25 @@ mod tests {
         let all = audit.from(0, usize::MAX);
         assert_eq!((all.len(), all[0].n), (ENTRIES_MAX, 4));
         assert_eq!(audit.from(ENTRIES_MAX as u64 + 3, 10).len(), 1);
+    }
+
+    #[test]
+    fn what_is_saved_is_there_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(stoa_engine::StoreOptions::new(dir.path().join("DATA"))).unwrap();
+        let audit = Audit::default();
+        // More than are kept, saved at odd times, so that documents are written again in turn.
+        for i in 0..ENTRIES_MAX as u64 + 100 {
+            audit.add(AuditEntry::new("a", "POOL.DROP", Some(b"p"), "ok", "1.2.3.4:5"));
+            if i % 7 == 0 {
+                audit.save(&store);
+            }
+        }
+        audit.save(&store);
+        let loaded = Audit::load(&store).unwrap();
+        assert_eq!(loaded.from(0, usize::MAX), audit.from(0, usize::MAX));
+        loaded.add(AuditEntry::new("a", "POOL.DROP", None, "ok", "1.2.3.4:5"));
+        assert_eq!(loaded.from(ENTRIES_MAX as u64 + 101, 10).len(), 1);
     }
 
     #[test]

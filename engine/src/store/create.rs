@@ -23,7 +23,7 @@ use crate::io::{Io, LockError, LockGuard, read_whole, replace};
 use crate::keys::{DataKey, KeyError, KeyProvider, LocalProvider, SealKey, WrapContext};
 use crate::manifest;
 use crate::pool::names::PoolName;
-use crate::pool::open::{Keyring, PoolFrame, PoolSecrets};
+use crate::pool::open::{Keyring, PoolFrame, PoolSecrets, lock};
 use crate::pool::schema::{Schema, SchemaPatch};
 use crate::pool::version::SCHEMA_DOCUMENT;
 use crate::run::RunEnv;
@@ -204,6 +204,7 @@ fn open_locked(
         names: RwLock::new(names),
         usual_hash: Mutex::new(None),
         changing_pools: Mutex::new(()),
+        making_pools: Mutex::default(),
         making_spare: AtomicBool::new(false),
         retiring: AtomicBool::new(false),
         retire_again_ms: AtomicU64::new(0),
@@ -277,9 +278,7 @@ pub(super) fn create_pool(
     key: Option<&str>,
 ) -> Result<PoolCreated> {
     PoolName::parse(name).map_err(|fault| Error::invalid(fault.to_string()).because(fault))?;
-    if shared.slot_names().contains_key(name) {
-        return Err(Error::new(ErrorKind::Exists, "a pool of this name is there already: choose another name"));
-    }
+    let _reserved = Reserved::take(shared, name)?;
     if key.is_some_and(|uri| uri != "local" && !uri.starts_with("local:")) {
         return Err(Error::invalid("this store's key provider is local: leave KEY out, or say KEY local"));
     }
@@ -294,7 +293,9 @@ pub(super) fn create_pool(
     id.0[6] = id.0[6] & 0x0f | 0x40;
     id.0[8] = id.0[8] & 0x3f | 0x80;
     let (body, keyring) = first_manifest(shared, id, &rules)?;
-    let manifest = manifest::encode(&*shared.io, id, 0, &body, &keyring)?;
+    let mut manifest = manifest::encode(&*shared.io, id, 0, &body, &keyring)?;
+    // The catalogue vouches for it: one of the two copies does.
+    manifest.truncate(manifest.len() / 2);
     let entry = CatalogueEntry {
         id,
         name: name.to_owned(),
@@ -309,6 +310,28 @@ pub(super) fn create_pool(
     shared.names.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.into(), id);
     shared.close_idle_pools();
     Ok(PoolCreated { id, seq: Seq(0) })
+}
+
+/// A pool's name while the pool is made.
+struct Reserved<'s> {
+    shared: &'s Shared,
+    name: &'s str,
+}
+
+impl<'s> Reserved<'s> {
+    fn take(shared: &'s Shared, name: &'s str) -> Result<Self> {
+        let mut making = lock(&shared.making_pools);
+        match shared.slot_names().contains_key(name) || !making.insert(name.into()) {
+            true => Err(Error::new(ErrorKind::Exists, "a pool of this name is there already: choose another name")),
+            false => Ok(Self { shared, name }),
+        }
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        lock(&self.shared.making_pools).remove(self.name);
+    }
 }
 
 fn first_manifest(shared: &Shared, id: PoolId, schema: &Schema) -> Result<(ManifestBody, Keyring)> {

@@ -22,7 +22,7 @@ mod strays;
 mod threads;
 pub mod verify;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, RwLock, Weak};
@@ -71,8 +71,10 @@ pub(crate) struct Shared {
     pub open_count: AtomicUsize,
     /// What a password check costs in this store at present, for users that are not there.
     pub usual_hash: Mutex<Option<Decoy>>,
-    /// Making and dropping pools, one at a time.
+    /// Dropping pools, and moving their frames, one at a time.
     changing_pools: Mutex<()>,
+    /// The names of pools that are being made: many at a time, each name once.
+    making_pools: Mutex<HashSet<Box<str>>>,
     threads: Threads,
     closed: AtomicBool,
     checkpoints: AtomicU64,
@@ -148,7 +150,6 @@ impl Store {
     /// # Errors
     /// `INVALID` for a name or schema that is none, `EXISTS`, `NOSPACE`, `IOERROR`.
     pub fn create_pool(&self, name: &str, schema: Option<&str>, key: Option<&str>) -> Result<PoolCreated> {
-        let _changing = lock(&self.shared.changing_pools);
         create::create_pool(&self.shared, name, schema, key)
     }
 
