@@ -277,6 +277,9 @@ class Reader:
             pool = Pool(self.customer, pool_id, raw)
         if path.exists():
             self.show_manifest(f"{pool.folder()}/MANIFEST", pool.body)
+        for document in pool.body.documents:
+            if document.name.value == "erasure":
+                self.check_erased(path, pool.body, parse("erasure", document.content.data))
         chain_at = (pool.body.flushed_seq, pool.body.chain)
         files = {file.file_id.value: file for file in pool.body.files}
         frames = self.history(pool) + frames
@@ -287,6 +290,13 @@ class Reader:
                     self.take_in(pool, transaction.body.operations, files)
         for file in files.values():
             self.read_run(pool, file)
+
+    def check_erased(self, path, body, erasure):
+        """Neither a key nor a file is named that could tell of who was erased."""
+        erased = erasure.erased_seq
+        check(not erased or all(period.first_seq > erased for period in body.periods), f"{path}: keys of erased frames")
+        from_id = erasure.files_from.value
+        check(all(file.file_id.value >= from_id for file in body.files), f"{path}: a file that was to be written anew")
 
     def take_in(self, pool, operations, files):
         """Adds the data keys and the files that the log names and the manifest does not yet."""

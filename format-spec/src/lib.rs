@@ -5,6 +5,7 @@
 //! normative; this crate is its reference implementation.
 
 pub mod column;
+pub mod erasure;
 pub mod error;
 pub mod history;
 pub mod ids;

@@ -171,6 +171,8 @@ pub struct StoreBudgets {
     pub token_ttl_ms: Option<u64>,
     /// How long a listing's state is kept between pages.
     pub cursor_ttl_ms: Option<u64>,
+    /// Within which a deleted user's values are gone.
+    pub erase_within_ms: Option<u64>,
 }
 
 impl ServerConfig {

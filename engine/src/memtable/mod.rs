@@ -132,6 +132,12 @@ impl Memtable {
         })
     }
 
+    /// The deltas at or before `seq`: ascending by ordinal, newest first within one.
+    pub fn deltas_at(&self, seq: Seq) -> impl Iterator<Item = (Ordinal, Delta)> + '_ {
+        let seen = self.users.iter().filter(move |entry| entry.key().1.0 <= seq.0);
+        seen.map(|entry| (Ordinal(entry.key().0), entry.value().clone()))
+    }
+
     /// Whether a key of this keyspace was set or deleted after `seq`.
     pub fn has_keys_after(&self, keyspace: Keyspace, seq: Seq) -> bool {
         let mut entries = self.list(&[keyspace.0]).iter();

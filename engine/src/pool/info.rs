@@ -74,6 +74,7 @@ impl Pool {
                 .sum(),
             runs: files.map(|file| file.sections.len() as u64).sum(),
             ordinals_left: ORDINALS_MAX.saturating_sub(open.next_ordinal.load(Relaxed)),
+            erasure_due_ms: lock(&open.erasures).due_ms(),
             last_verify_ms: (last_verify_ms > 0).then_some(last_verify_ms),
         })
     }

@@ -51,6 +51,11 @@ impl Leases {
         Some(lease.clone())
     }
 
+    /// Ends all of them, whoever lists.
+    pub fn end_all(&mut self) {
+        self.by_id.clear();
+    }
+
     /// Lets go of what nobody has renewed in time.
     pub fn sweep(&mut self, now_ms: u64) {
         self.by_id.retain(|_, lease| lease.expires_ms > now_ms);

@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use stoa_format::erasure::ERASURE_DOCUMENT;
 use stoa_format::install::INSTALL_DOCUMENT;
 use stoa_format::manifest::{ManifestBody, PeriodRef};
-use stoa_format::ops::{EventKind, FrameReader, Operation};
+use stoa_format::ops::{EventKind, FrameReader, Operation, PUT_DELETES};
 use stoa_format::{Epoch, KeyEpoch, Ordinal, Period, PoolId, Seq, Sub};
 
 use super::keyspace::Key;
@@ -32,6 +33,7 @@ use crate::keys::{DataKey, HedgeKey, SealKey};
 use crate::memtable::{Delta, Memtable, flat_key};
 use crate::password::Caps;
 use crate::store::Shared;
+use crate::store::erase::Erasures;
 use crate::store::history::HistoryFile;
 use crate::store::jobs::Jobs;
 use crate::wal::FramePlace;
@@ -140,6 +142,8 @@ pub(crate) struct OpenPool {
     pub loading: AtomicBool,
     /// Installs with an id below this one are done.
     pub installed_below: AtomicU64,
+    /// What deleted users have left.
+    pub erasures: Mutex<Erasures>,
     pub last_use_ms: AtomicU64,
 }
 
@@ -178,6 +182,9 @@ impl OpenPool {
         let dir = shared.pool_dir(id);
         let mut by_name: BTreeMap<Box<str>, Bytes> = BTreeMap::new();
         for (name, content) in &body.documents {
+            if name == ERASURE_DOCUMENT {
+                continue;
+            }
             by_name.insert(name.as_str().into(), Bytes::copy_from_slice(content));
         }
         let schema = match by_name.get(SCHEMA_DOCUMENT) {
@@ -253,6 +260,7 @@ impl OpenPool {
             made_dirs: Mutex::new(HashSet::new()),
             loading: AtomicBool::new(false),
             installed_below: AtomicU64::new(body.next_file_id),
+            erasures: Mutex::new(Erasures::of(&body)?),
             last_use_ms: AtomicU64::new(now_ms),
             checkpoint: Mutex::new(body),
             shared,
@@ -339,6 +347,9 @@ impl OpenPool {
             while let Some(op) = transaction.next_op().map_err(fault)? {
                 match op {
                     Operation::Put { ordinal, flags, cells } => {
+                        if flags & PUT_DELETES != 0 {
+                            lock(&self.erasures).note(frame.time_ms, seq, self.limits().erase_within_ms);
+                        }
                         self.next_ordinal.fetch_max(ordinal.0 + 1, Relaxed);
                         version.active.put(ordinal, seq, Delta { flags, cells: plain.slice_ref(cells) });
                     }

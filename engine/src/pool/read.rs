@@ -316,15 +316,10 @@ impl Snapshot {
     /// None now; kept for snapshots that must read.
     pub fn user_count(&self) -> Result<u64> {
         let mut count = self.version.runs.live.len() as i64;
-        let mut changed: Vec<Ordinal> = Vec::new();
-        for memtable in self.version.memtables() {
-            changed.extend(memtable.changed_users(Ordinal(0), self.seq));
-        }
-        changed.sort_unstable();
-        changed.dedup();
-        for ordinal in changed {
-            count += i64::from(self.is_live(ordinal)) - i64::from(self.version.runs.is_live(ordinal));
-        }
+        self.each_changed(|ordinal, deltas| {
+            count += i64::from(self.is_live_under(&deltas, ordinal)) - i64::from(self.version.runs.is_live(ordinal));
+            Ok(())
+        })?;
         Ok(count as u64)
     }
 }

@@ -78,6 +78,27 @@ impl Snapshot {
         out
     }
 
+    /// Shows what the memtables say, user by user in ascending order: one walk, where a look-up a user would be
+    /// a descent of the skip list each.
+    pub(crate) fn each_changed(&self, mut visit: impl FnMut(Ordinal, UserDeltas) -> Result<()>) -> Result<()> {
+        let mut sources: Vec<_> =
+            self.version.memtables().map(|memtable| memtable.deltas_at(self.seq).peekable()).collect();
+        loop {
+            let ordinals = sources.iter_mut().filter_map(|source| source.peek().map(|(ordinal, _)| *ordinal));
+            let Some(next) = ordinals.min() else { return Ok(()) };
+            let mut deltas = UserDeltas::default();
+            for source in &mut sources {
+                while let Some((_, delta)) = source.next_if(|(ordinal, _)| *ordinal == next) {
+                    if !deltas.complete {
+                        deltas.complete = delta.creates();
+                        deltas.deltas.push(delta);
+                    }
+                }
+            }
+            visit(next, deltas)?;
+        }
+    }
+
     pub(crate) fn cell_under(&self, deltas: &UserDeltas, ordinal: Ordinal, attr: AttrId) -> Result<Option<OwnedCell>> {
         match deltas.find(attr) {
             Some(found) => Ok(found),

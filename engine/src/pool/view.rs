@@ -258,6 +258,8 @@ pub struct PoolInfo {
     pub runs: u64,
     /// Ordinals that can still be minted.
     pub ordinals_left: u64,
+    /// When values of deleted users must be gone next, milliseconds since the Unix epoch; none where all are.
+    pub erasure_due_ms: Option<u64>,
     /// When it was last verified, milliseconds since the Unix epoch.
     pub last_verify_ms: Option<u64>,
 }

@@ -40,6 +40,8 @@ pub(super) enum Aim {
     Few,
     /// No file under an old data key.
     NewestKey,
+    /// No file with an id below this one.
+    Erase(FileId),
 }
 
 /// How far a long work is, and whether to go on.
@@ -78,7 +80,7 @@ impl OpenPool {
     }
 
     /// One pass over all attributes and keyspaces; answers whether anything was merged.
-    fn compact_once(self: &Arc<Self>, aim: Aim, progress: &Progress) -> Result<bool> {
+    pub(super) fn compact_once(self: &Arc<Self>, aim: Aim, progress: &Progress) -> Result<bool> {
         let version = self.version.load_full();
         let newest = lock(&self.keyring).newest()?.0;
         let mut columns: Vec<AttrId> = Vec::new();
@@ -145,12 +147,10 @@ impl OpenPool {
                 }
                 ColumnStep::Rebase => {
                     let policy = Policy::default();
-                    let stale = |run: &crate::column::ColumnRun| is_stale(run.file(), newest);
-                    let reseal: &dyn Fn(&crate::column::ColumnRun) -> bool =
-                        if aim == Aim::NewestKey { &stale } else { &|_| false };
+                    let reseal = |run: &crate::column::ColumnRun| must_go(run.file(), aim, newest);
                     let (sparse, base) = (stack.sparse(), stack.base());
                     let rebased = driver
-                        .run(|driver| rebase(attr, sparse, base, live, policy.partition_bytes, reseal, driver))?;
+                        .run(|driver| rebase(attr, sparse, base, live, policy.partition_bytes, &reseal, driver))?;
                     let mut read: Vec<_> = sparse.iter().map(|run| run.file()).collect();
                     read.extend(rebased.replaced.iter().map(|partition| base[*partition].file()));
                     (rebased.written, read, true)
@@ -216,8 +216,13 @@ fn replace_sections(
     change.added.extend(written.iter().map(|run| file_ref(run, age, |_| dense)));
 }
 
-fn is_stale(file: &RunFile, newest: KeyEpoch) -> bool {
-    file.identity().key_epoch < newest
+/// Whether the aim is missed as long as this file is there.
+fn must_go(file: &RunFile, aim: Aim, newest: KeyEpoch) -> bool {
+    match aim {
+        Aim::Policy | Aim::Few => false,
+        Aim::NewestKey => file.identity().key_epoch < newest,
+        Aim::Erase(below) => file.identity().file < below,
+    }
 }
 
 fn column_step(stack: &ColumnStack, aim: Aim, newest: KeyEpoch) -> Result<ColumnStep> {
@@ -234,8 +239,8 @@ fn column_step(stack: &ColumnStack, aim: Aim, newest: KeyEpoch) -> Result<Column
     Ok(match aim {
         Aim::Policy => choose_column(&sizes, &Policy::default()),
         Aim::Few if !stack.sparse().is_empty() => ColumnStep::Rebase,
-        Aim::NewestKey if all().any(|run| is_stale(run.file(), newest)) => ColumnStep::Rebase,
-        Aim::Few | Aim::NewestKey => ColumnStep::Nothing,
+        Aim::NewestKey | Aim::Erase(_) if all().any(|run| must_go(run.file(), aim, newest)) => ColumnStep::Rebase,
+        Aim::Few | Aim::NewestKey | Aim::Erase(_) => ColumnStep::Nothing,
     })
 }
 
@@ -248,8 +253,10 @@ fn sorted_step(stack: &SortedStack, aim: Aim, newest: KeyEpoch) -> Result<Sorted
     Ok(match aim {
         Aim::Policy => choose_sorted(&sizes, &Policy::default()),
         Aim::Few if runs.len() > 1 => SortedStep::Merge(0..runs.len()),
-        Aim::NewestKey if runs.iter().any(|run| is_stale(run.file(), newest)) => SortedStep::Merge(0..runs.len()),
-        Aim::Few | Aim::NewestKey => SortedStep::Nothing,
+        Aim::NewestKey | Aim::Erase(_) if runs.iter().any(|run| must_go(run.file(), aim, newest)) => {
+            SortedStep::Merge(0..runs.len())
+        }
+        Aim::Few | Aim::NewestKey | Aim::Erase(_) => SortedStep::Nothing,
     })
 }
 

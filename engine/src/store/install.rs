@@ -118,6 +118,7 @@ impl OpenPool {
         body.last_verify_ms = change.verified_ms.unwrap_or(body.last_verify_ms);
         body.history_from = self.oldest_frame().unwrap_or(Seq(0));
         self.next_periods(&mut body)?;
+        lock(&self.erasures).enter(&mut body);
         Ok((body, live))
     }
 

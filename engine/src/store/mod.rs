@@ -9,6 +9,7 @@
 pub(crate) mod catalogue;
 mod compaction;
 mod create;
+pub(crate) mod erase;
 pub(crate) mod flush;
 pub(crate) mod gather;
 pub(crate) mod history;

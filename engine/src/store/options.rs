@@ -31,6 +31,8 @@ pub struct Limits {
     /// A value that is set for all users of a filter is written as columns if it changes so many; for fewer it
     /// goes through the log.
     pub set_all_users_min: u64,
+    /// A deleted user's values are gone from files, log and history within this.
+    pub erase_within_ms: u64,
     /// What stored password hashes may cost.
     pub password_caps: Caps,
 }
@@ -47,6 +49,7 @@ impl Default for Limits {
             leases_max: 1000,
             history_bytes: 64 << 20,
             set_all_users_min: 4096,
+            erase_within_ms: 24 * 3600 * 1000,
             password_caps: Caps::default(),
         }
     }

@@ -15,7 +15,7 @@ use stoa_format::{SegmentNumber, Seq};
 use super::install::make_durable_dir;
 use super::slots::PoolSlot;
 use super::{Shared, history};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::open::{PoolFrame, lock};
 use crate::wal::{LiveSegment, Spare, io_error, segment_path};
 
@@ -68,6 +68,28 @@ impl Shared {
             let kept = (most - most / 4).max(1);
             numbers[numbers.len() - kept]
         };
+        self.retire_before(boundary, true)
+    }
+
+    /// Begins a new segment and removes all others: whatever they held is not even in a recycled file. What is
+    /// not flushed or is wanted for a change feed is copied first.
+    ///
+    /// # Errors
+    /// `TRYAGAIN` while the log is being shortened, and as [`Shared::retire`].
+    pub(super) fn purge_log(self: &Arc<Self>) -> Result<()> {
+        if self.retiring.swap(true, Relaxed) {
+            return Err(Error::new(ErrorKind::TryAgain, "the log is being shortened: try again in a moment"));
+        }
+        let rolled = {
+            let mut log = self.pipeline.log();
+            log.roll().map(|()| log.segments().last().map_or(SegmentNumber(0), |segment| segment.number))
+        };
+        let purged = rolled.and_then(|boundary| self.retire_before(boundary, false));
+        self.retiring.store(false, Relaxed);
+        purged
+    }
+
+    fn retire_before(self: &Arc<Self>, boundary: SegmentNumber, recycle: bool) -> Result<()> {
         let slots: Vec<Arc<PoolSlot>> = {
             let slots = self.slots.read().unwrap_or_else(|poisoned| poisoned.into_inner());
             slots.values().cloned().collect()
@@ -77,7 +99,7 @@ impl Shared {
         }
         self.checkpoint()?;
         let given_up = self.pipeline.log().give_up_before(boundary);
-        self.remove_segments(&given_up)
+        self.remove_segments(&given_up, recycle)
     }
 
     /// Sees to it that the pool needs no frame in segments before `boundary`.
@@ -129,11 +151,11 @@ impl Shared {
 
     /// Removes the files of segments that the log has given up, oldest first and each durably: what
     /// is left is a log without a gap, whenever this ends. One may become the next segment.
-    fn remove_segments(&self, segments: &[LiveSegment]) -> Result<()> {
+    fn remove_segments(&self, segments: &[LiveSegment], recycle: bool) -> Result<()> {
         let dir = self.wal_dir();
         for segment in segments {
             let path = segment_path(&dir, segment.number);
-            if !self.recycle(segment) {
+            if !(recycle && self.recycle(segment)) {
                 self.io.remove_file(&path).map_err(|source| io_error("removing", &path, source))?;
             }
             self.io.sync_dir(&dir).map_err(|source| io_error("syncing", &dir, source))?;

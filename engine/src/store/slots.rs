@@ -9,6 +9,7 @@ use stoa_format::wal::InnerShell;
 use stoa_format::{PoolId, SegmentNumber, Seq};
 
 use super::Shared;
+use super::erase::Erasures;
 use super::history::{self, HistoryFile};
 use crate::commit::sequence::next_chain;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +34,8 @@ struct SlotState {
     /// Frames found at recovery, or left when the pool was closed.
     frames: Vec<PoolFrame>,
     dropped: bool,
+    /// When the closed pool's next erasure is due; the outer `None` where nobody has looked yet.
+    erasure_due_ms: Option<Option<u64>>,
 }
 
 impl PoolSlot {
@@ -78,8 +81,39 @@ impl PoolSlot {
         let idle = state.open.as_ref().is_some_and(|open| Arc::strong_count(open) == 1);
         if idle && let Some(open) = state.open.take() {
             state.frames = lock(&open.frames).iter().copied().collect();
+            state.erasure_due_ms = Some(lock(&open.erasures).due_ms());
         }
         idle
+    }
+
+    /// Whether it costs nothing to say when the next erasure is due.
+    pub(super) fn knows_erasure(&self) -> bool {
+        let state = lock(&self.state);
+        state.open.is_some() || state.erasure_due_ms.is_some()
+    }
+
+    /// When the next erasure is due, if any is.
+    ///
+    /// # Errors
+    /// As opening the pool.
+    pub(super) fn erasure_due_ms(&self, shared: &Arc<Shared>) -> Result<Option<u64>> {
+        let is_unflushed = {
+            let state = lock(&self.state);
+            match (&state.open, state.erasure_due_ms) {
+                (Some(open), _) => return Ok(lock(&open.erasures).due_ms()),
+                (None, Some(known)) => return Ok(known),
+                (None, None) => state.frames.iter().map(|frame| frame.last_seq).max(),
+            }
+        };
+        if is_unflushed.is_some_and(|last| last > self.flushed_seq(shared)) {
+            // What the log alone has is known by replaying it.
+            return Ok(lock(&self.open(shared)?.erasures).due_ms());
+        }
+        let entry = lock(&shared.catalogue).pools.get(&self.id).cloned().ok_or_else(super::no_pool)?;
+        let bytes = self.manifest_bytes(shared, &entry)?;
+        let due_ms = Erasures::of(&manifest::decode(&bytes, self.id, &*shared.provider)?.body)?.due_ms();
+        lock(&self.state).erasure_due_ms = Some(due_ms);
+        Ok(due_ms)
     }
 
     /// What is known to be flushed.
@@ -163,7 +197,14 @@ impl PoolSlot {
             opened.body,
             opened.keyring,
         )?;
-        let history = history::list(&*shared.io, &pool.dir)?;
+        let mut history = history::list(&*shared.io, &pool.dir)?;
+        // What is erased is not there, though a log or a file may still have it, sealed under a key that is gone.
+        let frames_from = lock(&pool.erasures).state.frames_from;
+        while let Some(oldest) = history.front().filter(|oldest| oldest.last_seq < frames_from) {
+            // If it cannot be removed, nobody can open it.
+            let _ = shared.io.remove_file(&oldest.path(&pool.dir));
+            history.pop_front();
+        }
         for file in history.iter().filter(|file| file.last_seq > flushed_seq) {
             file.read(&*shared.io, self.id, &pool.dir, |inner, sealed| {
                 let damaged = |what: &str| {
@@ -175,7 +216,7 @@ impl PoolSlot {
         }
         // What was copied is not needed from the log too: a stop came before the segment was given up.
         let copied = history.back().map_or(Seq(0), |file| file.last_seq);
-        let frames = frames.iter().filter(|frame| frame.last_seq > copied);
+        let frames = frames.iter().filter(|frame| frame.last_seq > copied && frame.last_seq >= frames_from);
         for frame in frames.clone().filter(|frame| frame.last_seq > flushed_seq) {
             replay_from_log(shared, &pool, frame)?;
         }

@@ -2,9 +2,10 @@
 //! background work.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::Shared;
 use crate::commit::Pipeline;
@@ -32,7 +33,6 @@ impl Threads {
         let places = [
             ("stoa-retry", &shared.threads.retry),
             ("stoa-background", &shared.threads.background),
-            ("stoa-leisure", &shared.threads.leisure),
             ("stoa-retirement", &shared.threads.retirement),
         ];
         for (name, place) in places {
@@ -40,6 +40,11 @@ impl Threads {
             *lock(place) = Some(send);
             handles.push(std::thread::Builder::new().name(name.into()).spawn(move || run_jobs(&receive))?);
         }
+        let (send, receive) = channel::<Job>();
+        *lock(&shared.threads.leisure) = Some(send);
+        let weak: Weak<Shared> = Arc::downgrade(shared);
+        let leisure = move || run_jobs_and_erase(&receive, &weak);
+        handles.push(std::thread::Builder::new().name("stoa-leisure".into()).spawn(leisure)?);
         let weak: Weak<Shared> = Arc::downgrade(shared);
         handles.push(std::thread::Builder::new().name("stoa-commit".into()).spawn(move || {
             if let Some(shared) = weak.upgrade() {
@@ -69,6 +74,27 @@ impl Threads {
 fn run_jobs(jobs: &Receiver<Job>) {
     while let Ok(job) = jobs.recv() {
         job();
+    }
+}
+
+/// The same, and erases what is due now and then.
+fn run_jobs_and_erase(jobs: &Receiver<Job>, shared: &Weak<Shared>) {
+    let now_ms = || shared.upgrade().map_or(0, |shared| shared.io.monotonic_ns() / 1_000_000);
+    let every_ms = shared.upgrade().map_or(u64::MAX, |shared| shared.erasure_look_ms());
+    let mut looked_ms = now_ms();
+    loop {
+        let left_ms = every_ms.saturating_sub(now_ms().saturating_sub(looked_ms));
+        match jobs.recv_timeout(Duration::from_millis(left_ms)) {
+            Ok(job) => job(),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if now_ms().saturating_sub(looked_ms) >= every_ms {
+            if let Some(shared) = shared.upgrade() {
+                shared.erase_due();
+            }
+            looked_ms = now_ms();
+        }
     }
 }
 

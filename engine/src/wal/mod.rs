@@ -160,9 +160,27 @@ impl Log {
             return Err(failed.clone());
         }
         let need = round_to_block(bytes) + BLOCK_BYTES as u64;
-        if self.write_at + need <= self.current_bytes() {
-            return Ok(());
+        match self.write_at + need <= self.current_bytes() {
+            true => Ok(()),
+            false => self.next_segment(need),
         }
+    }
+
+    /// Begins a new segment, with room in this one or not, in a file that never was another's.
+    ///
+    /// # Errors
+    /// As [`Log::ensure_room`].
+    pub fn roll(&mut self) -> Result<()> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
+        if let Some(spare) = self.spare.take() {
+            spare.discard(&*self.io)?;
+        }
+        self.next_segment(BLOCK_BYTES as u64)
+    }
+
+    fn next_segment(&mut self, need: u64) -> Result<()> {
         let spare = match self.spare.take() {
             Some(spare) if spare.bytes >= need + BLOCK_BYTES as u64 => spare,
             unfit => {

@@ -82,6 +82,15 @@ impl Spare {
         Ok(Self { path, file, bytes })
     }
 
+    /// Removes it.
+    ///
+    /// # Errors
+    /// `IOERROR`.
+    pub fn discard(self, io: &dyn Io) -> Result<()> {
+        drop(self.file);
+        io.remove_file(&self.path).map_err(|source| io_error("removing", &self.path, source))
+    }
+
     /// Writes the header, gives the file its name and makes both durable.
     ///
     /// # Errors

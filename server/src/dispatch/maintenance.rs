@@ -93,7 +93,7 @@ fn write_info(reply: &mut Reply<'_>, info: &PoolInfo) {
     reply.bulk("last_verify");
     reply.bulk_or_null(info.last_verify_ms.map(time_text));
     reply.bulk("erasure_due_at");
-    reply.null();
+    reply.bulk_or_null(info.erasure_due_ms.map(time_text));
     reply.bulk("name");
     reply.bulk(info.name.as_bytes());
     reply.bulk("schema_version");

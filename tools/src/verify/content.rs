@@ -16,7 +16,7 @@ const WHAT: &str = "indexes against columns, members against groups, digest sums
 const ATTEMPTS: usize = 5;
 
 /// Checks the content of every pool that is wanted.
-pub(super) fn check(verification: &mut Verification<'_>, key_file: &Path, passphrase: Option<Secret>) {
+pub(super) fn check(verification: &mut Verification<'_>, key_file: &Path, passphrase: Option<Secret>, erasure: bool) {
     let mut attempt = 1;
     loop {
         let look = look(verification, key_file, passphrase.clone());
@@ -31,6 +31,10 @@ pub(super) fn check(verification: &mut Verification<'_>, key_file: &Path, passph
             }
             for (pool, why) in look.unchecked {
                 verification.report.leave_out(pool, WHAT, why);
+            }
+            // With what only the log has: it is replayed here.
+            for (pool, pending) in look.erasures.iter().filter(|_| erasure) {
+                verification.pending(*pool, pending);
             }
             for (pool, entries) in look.entries {
                 verification.report.counts(pool).entries = entries;
@@ -48,6 +52,7 @@ struct Look {
     findings: Vec<Finding>,
     unchecked: Vec<(Option<stoa_format::PoolId>, String)>,
     entries: Vec<(stoa_format::PoolId, u64)>,
+    erasures: Vec<(stoa_format::PoolId, stoa_format::erasure::Erasure)>,
 }
 
 fn look(verification: &Verification<'_>, key_file: &Path, passphrase: Option<Secret>) -> Look {
@@ -78,6 +83,7 @@ fn look(verification: &Verification<'_>, key_file: &Path, passphrase: Option<Sec
 impl Look {
     fn pool(&mut self, verification: &Verification<'_>, pool: &Pool) {
         let id = pool.id();
+        self.erasures.push((id, pool.erasure()));
         let report = match pool.verify() {
             Ok(report) => report,
             Err(error) => return self.unchecked.push((Some(id), error.to_string())),

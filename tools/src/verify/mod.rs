@@ -8,6 +8,7 @@
 //! 3. What was not checked is said.
 
 mod content;
+mod erasure;
 mod log;
 mod overlay;
 mod pools;
@@ -36,6 +37,7 @@ const FROM_BACKUP: &str = "Restore it from a backup";
 #[command(after_help = "Examples:\n  \
     stoa verify DATA                 every checksum; needs no key\n  \
     stoa verify DATA --keys          also tags, chains, order, indexes against columns\n  \
+    stoa verify DATA --erasure       also whether deleted users' values are gone, or when they will be\n  \
     stoa verify DATA --keys --pool 0192d6c0-0000-4000-8000-000000000000 --json")]
 pub(crate) struct VerifyArgs {
     /// The data directory.
@@ -43,6 +45,9 @@ pub(crate) struct VerifyArgs {
     /// Also what needs the key.
     #[arg(long)]
     keys: bool,
+    /// Also whether the values of deleted users are gone, and what is still to be erased; needs the key.
+    #[arg(long)]
+    erasure: bool,
     /// Only this pool, by its UUID or (with keys) its name.
     #[arg(long, value_name = "POOL")]
     pool: Option<String>,
@@ -77,7 +82,7 @@ pub(crate) fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
 
 impl VerifyArgs {
     fn with_keys(&self) -> bool {
-        self.keys || self.key.given()
+        self.keys || self.erasure || self.key.given()
     }
 }
 
@@ -137,11 +142,15 @@ fn verify(site: &Site, args: &VerifyArgs) -> anyhow::Result<Report> {
     let mut verification = Verification { site, opener: opener.map(Rc::new), running, only, report: Report::default() };
     let store = verification.store_files();
     verification.log(store);
-    for pool in verification.pools() {
+    let pools = verification.pools();
+    for &pool in &pools {
         verification.pool(pool);
     }
+    if args.erasure {
+        verification.erasures(&pools);
+    }
     match &verification.opener {
-        Some(_) => content::check(&mut verification, &key_file, passphrase),
+        Some(_) => content::check(&mut verification, &key_file, passphrase, args.erasure),
         None => verification.report.leave_out(
             None,
             "tags, order, the chain of frames against their keys, indexes against columns, digest sums",

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
-use stoa_format::PoolId;
+use stoa_format::{PoolId, Seq};
 
 /// Something that is wrong. Never holds a stored value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +50,33 @@ pub(crate) struct PoolCounts {
     pub entries: u64,
 }
 
+/// What was erased of a pool's deleted users, and what is still to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErasureLine {
+    /// Nothing is left of who was deleted up to here.
+    pub erased_seq: Seq,
+    /// When the next values must be gone, milliseconds since the Unix epoch; `None` if none are left.
+    pub due_ms: Option<u64>,
+    /// The last deletion that is pending.
+    pub up_to: Option<Seq>,
+}
+
 /// The whole report.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     /// By pool.
     pub pools: std::collections::BTreeMap<PoolId, PoolCounts>,
+    /// What is to be erased by when, where that was asked for.
+    pub erasures: std::collections::BTreeMap<PoolId, ErasureLine>,
     /// What is wrong.
     pub findings: Vec<Finding>,
     /// What was not checked.
     pub unchecked: Vec<Unchecked>,
+}
+
+fn time_text(ms: u64) -> String {
+    let text = stoa_engine::pool::value::time_text(i64::try_from(ms).unwrap_or(i64::MAX));
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 impl Report {
@@ -95,6 +113,15 @@ impl Report {
                 "pool {pool}: {verdict}; {files} files ({bytes} bytes), {pages} pages, {frames} frames{entries}"
             )?;
         }
+        for (pool, ErasureLine { erased_seq, due_ms, up_to }) in &self.erasures {
+            let left = match (due_ms, up_to) {
+                (Some(due_ms), Some(up_to)) => {
+                    format!("values of users deleted up to seq {up_to} are to be gone by {}", time_text(*due_ms))
+                }
+                _ => "nothing is pending".to_owned(),
+            };
+            writeln!(out, "pool {pool}: erasure: erased up to seq {erased_seq}; {left}")?;
+        }
         for finding in &self.findings {
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
             writeln!(
@@ -127,6 +154,13 @@ impl Report {
             let line = json!({
                 "type": "pool", "pool": pool.to_string(), "findings": found, "files": files, "bytes": bytes,
                 "pages": pages, "frames": frames, "entries": entries
+            });
+            writeln!(out, "{line}")?;
+        }
+        for (pool, ErasureLine { erased_seq, due_ms, up_to }) in &self.erasures {
+            let line = json!({
+                "type": "erasure", "pool": pool.to_string(), "erased_seq": erased_seq.0,
+                "due_at": due_ms.map(time_text), "pending_up_to_seq": up_to.map(|seq| seq.0)
             });
             writeln!(out, "{line}")?;
         }

@@ -4,7 +4,11 @@ use super::*;
 use crate::inspect::testing::{Fixture, SECRETS, bytes_of, flip};
 
 fn report(fixture: &Fixture, keys: bool) -> Report {
-    let args = VerifyArgs { dir: fixture.data(), keys, pool: None, json: false, key: KeyArgs::default() };
+    report_of(fixture, keys, false)
+}
+
+fn report_of(fixture: &Fixture, keys: bool, erasure: bool) -> Report {
+    let args = VerifyArgs { dir: fixture.data(), keys, erasure, pool: None, json: false, key: KeyArgs::default() };
     verify(&Site::at(&args.dir), &args).unwrap()
 }
 
@@ -182,4 +186,30 @@ fn a_missing_segment_is_found() {
 
 fn number(path: &Path) -> stoa_format::SegmentNumber {
     crate::inspect::site::segment_number(&name(path)).unwrap()
+}
+
+#[test]
+fn an_erasure_is_told_of_and_what_is_called_erased_must_be() {
+    let (fixture, store) = Fixture::open();
+    let name = store.pool_names().remove(0);
+    let pool = store.pool(&name).unwrap();
+    let id = pool.id();
+    assert!(report(&fixture, true).erasures.is_empty(), "only where it is asked for");
+    let told = report_of(&fixture, false, true);
+    assert_eq!(told.erasures[&id].due_ms, None, "{}", printed(&told));
+    let user = stoa_engine::pool::request::UserRef::Alias { attr: "username".into(), value: "bo.hopper".into() };
+    let ops = vec![stoa_engine::pool::request::Op::UserDelete { user, if_version: None }];
+    pool.commit(stoa_engine::pool::request::Transaction { ops, ..Default::default() }).unwrap();
+    // From the log alone, then from the manifest.
+    for flushed in [false, true] {
+        if flushed {
+            pool.flush().unwrap();
+        }
+        let told = report_of(&fixture, false, true);
+        assert_eq!(told.findings, [], "{}", printed(&told));
+        assert_eq!(told.erasures[&id].up_to, Some(pool.seq()), "{}", printed(&told));
+        assert!(printed(&told).contains("are to be gone by 2"), "{}", printed(&told));
+    }
+    drop(pool);
+    store.close().unwrap();
 }

@@ -52,6 +52,9 @@ impl OpenPool {
     /// # Errors
     /// `EXPIRED`, naming the oldest Seq that is left, if `from` is older; `DAMAGED`, `IOERROR`.
     pub(crate) fn walk_frames(&self, from: Seq, frames_max: usize, visit: Visit<'_>) -> Result<()> {
+        if from < lock(&self.erasures).state.frames_from {
+            return Err(self.expired(from));
+        }
         let mut next = from;
         let mut tries = 0;
         while next.0 <= self.visible.load(Acquire) {
@@ -73,6 +76,12 @@ impl OpenPool {
     /// # Errors
     /// `DAMAGED`, `IOERROR`.
     pub(crate) fn oldest_change(&self) -> Result<Seq> {
+        // What is before that was given up, though a file may still have it.
+        let frames_from = lock(&self.erasures).state.frames_from;
+        self.oldest_frame_with_link().map(|oldest| oldest.max(frames_from))
+    }
+
+    fn oldest_frame_with_link(&self) -> Result<Seq> {
         let after_all = Seq(self.visible.load(Acquire) + 1);
         let Some(oldest) = self.sources(Seq(0), 1).first().copied() else { return Ok(after_all) };
         if self.chain_at_start(oldest.first_seq()).is_some() {

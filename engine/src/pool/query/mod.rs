@@ -86,12 +86,14 @@ impl Snapshot {
     /// The live users.
     pub(crate) fn live(&self) -> RoaringBitmap {
         let mut live = self.version.runs.live.clone();
-        for ordinal in self.changed(Ordinal(0), Ordinal(u64::from(u32::MAX))) {
-            match self.is_live(Ordinal(u64::from(ordinal))) {
-                true => live.insert(ordinal),
-                false => live.remove(ordinal),
+        let walked = self.each_changed(|ordinal, deltas| {
+            match self.is_live_under(&deltas, ordinal) {
+                true => live.insert(ordinal.0 as u32),
+                false => live.remove(ordinal.0 as u32),
             };
-        }
+            Ok(())
+        });
+        assert!(walked.is_ok(), "nothing in it fails");
         live
     }
 

@@ -24,6 +24,21 @@ impl<'a> FilterRow<'a> {
         Self { snapshot, ordinal, deltas: snapshot.deltas(ordinal), groups, cell: None }
     }
 
+    /// The same, where what the memtables say of the user is known already.
+    pub(crate) fn under(
+        snapshot: &'a Snapshot,
+        ordinal: Ordinal,
+        deltas: UserDeltas,
+        groups: &'a [Option<u64>],
+    ) -> Self {
+        Self { snapshot, ordinal, deltas, groups, cell: None }
+    }
+
+    /// Whether the user exists.
+    pub(crate) fn is_live(&self) -> bool {
+        self.snapshot.is_live_under(&self.deltas, self.ordinal)
+    }
+
     /// The ids of the groups that a filter names.
     pub(crate) fn resolve_groups(snapshot: &Snapshot, filter: &Filter) -> Result<Vec<Option<u64>>> {
         let records = filter.groups().iter().map(|name| snapshot.group_record(name.as_str()));

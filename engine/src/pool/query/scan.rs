@@ -67,10 +67,23 @@ impl<'a> Scan<'a> {
         if let Some(candidates) = self.candidates(most as usize)? {
             return self.each(self.filter.root(), &candidates);
         }
-        let changed = self.snapshot.changed(Ordinal(0), Ordinal(u64::from(u32::MAX)));
-        let mut matching = self.settled(&(stored - &changed))?;
-        matching |= self.each(self.filter.root(), &changed)?;
-        Ok(matching)
+        let (changed, matching) = self.changed()?;
+        Ok(matching | self.settled(&(stored - &changed))?)
+    }
+
+    /// Those of whom the memtables say anything, and those of them that are live and match.
+    fn changed(&self) -> Result<(RoaringBitmap, RoaringBitmap)> {
+        let (mut changed, mut matching) = (RoaringBitmap::new(), RoaringBitmap::new());
+        self.snapshot.each_changed(|user, deltas| {
+            let mut row = FilterRow::under(self.snapshot, user, deltas, &self.groups);
+            // They come in order, so that each is appended.
+            let _ = changed.try_push(user.0 as u32);
+            if row.is_live() && self.filter.matches(&mut row)? {
+                let _ = matching.try_push(user.0 as u32);
+            }
+            Ok(())
+        })?;
+        Ok((changed, matching))
     }
 
     /// Those of settled users that match.
@@ -130,7 +143,8 @@ impl<'a> Scan<'a> {
         let mut matching = RoaringBitmap::new();
         for ordinal in these {
             let user = Ordinal(u64::from(ordinal));
-            if self.snapshot.is_live(user) && node.matches(&mut FilterRow::new(self.snapshot, user, &self.groups))? {
+            let mut row = FilterRow::new(self.snapshot, user, &self.groups);
+            if row.is_live() && node.matches(&mut row)? {
                 matching.insert(ordinal);
             }
         }
