@@ -13,6 +13,7 @@ use stoa_format::wrapped::WrappedKey;
 use stoa_format::{Epoch, KeyEpoch, Lsn, Period, PoolId, Seq, StoreId};
 
 use super::catalogue::{Catalogue, CatalogueChange};
+use super::reserve::Reserve;
 use super::slots::PoolSlot;
 use super::threads::Threads;
 use super::{PoolCreated, Shared, Store, StoreOptions};
@@ -178,8 +179,16 @@ fn open_locked(
     // From here on the directory changes: everything that could refuse has been asked.
     file.incarnation += 1;
     let store_path = options.data.join("STORE");
-    replace(&*io, &store_path, &file.encode()).map_err(|source| io_error("opening", &store_path, source))?;
-    let log = Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery)?;
+    let reserve = Reserve::find(&*io, &options.data, options.limits.reserve_bytes);
+    let begin = || {
+        replace(&*io, &store_path, &file.encode()).map_err(|source| io_error("opening", &store_path, source))?;
+        Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery.clone())
+    };
+    let log = match begin() {
+        Err(error) if error.kind() == ErrorKind::NoSpace && reserve.give_back(&*io) => begin()?,
+        begun => begun?,
+    };
+    reserve.settle(&*io, &options.data);
     let mut slots = HashMap::new();
     let mut names = HashMap::new();
     for entry in catalogue.pools.values() {
@@ -205,6 +214,7 @@ fn open_locked(
         usual_hash: Mutex::new(None),
         changing_pools: Mutex::new(()),
         making_spare: AtomicBool::new(false),
+        reserve,
         retiring: AtomicBool::new(false),
         retire_again_ms: AtomicU64::new(0),
         open_count: AtomicUsize::new(0),

@@ -31,6 +31,9 @@ pub struct Limits {
     /// A value that is set for all users of a filter is written as columns if it changes so many; for fewer it
     /// goes through the log.
     pub set_all_users_min: u64,
+    /// Room kept for deletes and compaction on a full disk. It is taken as the store grows, up to
+    /// this; 0 for none. See `store::reserve`.
+    pub reserve_bytes: u64,
     /// What stored password hashes may cost.
     pub password_caps: Caps,
 }
@@ -47,6 +50,7 @@ impl Default for Limits {
             leases_max: 1000,
             history_bytes: 64 << 20,
             set_all_users_min: 4096,
+            reserve_bytes: 64 << 20,
             password_caps: Caps::default(),
         }
     }

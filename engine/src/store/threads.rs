@@ -131,6 +131,7 @@ impl Shared {
             // Where that fails, the next segment is made when it is needed, and that says why it cannot be.
             if let Ok(spare) = Spare::make(&*io, &dir, bytes) {
                 shared.pipeline.log().put_spare(spare);
+                shared.reserve.grow(&*io, &shared.data, bytes);
             }
             shared.making_spare.store(false, std::sync::atomic::Ordering::Relaxed);
         }));
