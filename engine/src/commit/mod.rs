@@ -93,6 +93,11 @@ impl Pipeline {
         lock(&self.log)
     }
 
+    /// Whether somebody holds the log.
+    fn is_led(&self) -> bool {
+        matches!(self.log.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
     /// Puts a request into the queue. Some thread leads it: this one by [`Pipeline::lead_now`], or
     /// the commit thread once it is woken.
     fn enqueue(&self, target: Target, work: Work, frees_room: bool, done: Done) {
@@ -458,7 +463,10 @@ impl Shared {
             true => self.pipeline.wake.notify_one(),
             false => {
                 self.pipeline.lead_now(self);
-                self.run_deferred();
+                // An answer that writes again comes here while the log is held: its outer call does it.
+                if !self.pipeline.is_led() {
+                    self.run_deferred();
+                }
             }
         }
     }

@@ -18,6 +18,7 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct Threads {
     retry: Mutex<Option<Sender<Job>>>,
     background: Mutex<Option<Sender<Job>>>,
+    flushes: Mutex<Option<Sender<Job>>>,
     leisure: Mutex<Option<Sender<Job>>>,
     retirement: Mutex<Option<Sender<Job>>>,
     /// What waits for the end of a commit, where there are no threads.
@@ -32,6 +33,7 @@ impl Threads {
         let places = [
             ("stoa-retry", &shared.threads.retry),
             ("stoa-background", &shared.threads.background),
+            ("stoa-flush", &shared.threads.flushes),
             ("stoa-leisure", &shared.threads.leisure),
             ("stoa-retirement", &shared.threads.retirement),
         ];
@@ -54,6 +56,7 @@ impl Threads {
     pub(super) fn stop(&self, pipeline: &Pipeline) {
         drop(lock(&self.retirement).take());
         drop(lock(&self.leisure).take());
+        drop(lock(&self.flushes).take());
         drop(lock(&self.background).take());
         drop(lock(&self.retry).take());
         pipeline.stop();
@@ -87,11 +90,16 @@ impl Shared {
         send(&self.threads.background, job);
     }
 
-    /// Runs a job on the background thread or, if there is none, at the end of the commit that is
-    /// under way: it may need the log.
+    /// Runs a flush on the thread for such, or here if there is none.
+    pub(super) fn on_flush_thread(&self, job: Job) {
+        send(&self.threads.flushes, job);
+    }
+
+    /// Runs a flush on the thread for such or, if there is none, at the end of the commit that is
+    /// under way: it needs the log.
     pub(crate) fn later(&self, job: Job) {
         match self.has_threads() {
-            true => self.background(job),
+            true => self.on_flush_thread(job),
             false => lock(&self.threads.deferred).push_back(job),
         }
     }
