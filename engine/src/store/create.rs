@@ -28,7 +28,7 @@ use crate::pool::open::{Keyring, PoolFrame, PoolSecrets};
 use crate::pool::schema::{Schema, SchemaPatch};
 use crate::pool::version::SCHEMA_DOCUMENT;
 use crate::run::RunEnv;
-use crate::wal::{FramePlace, Log, io_error, recover};
+use crate::wal::{FramePlace, Log, Room, io_error, recover};
 
 /// The store file and the catalogue are small.
 const SMALL_FILE_MAX_BYTES: u64 = 1 << 30;
@@ -198,14 +198,19 @@ fn open_locked(
     file.incarnation += 1;
     let store_path = options.data.join("STORE");
     let reserve = Reserve::find(&*io, &options.data, options.limits.reserve_bytes);
-    let begin = || {
+    let begin = |room| {
         replace(&*io, &store_path, &file.encode()).map_err(|source| {
             read_only(&options.data, &source).unwrap_or_else(|| io_error("opening", &store_path, source))
         })?;
-        Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery.clone())
+        Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery.clone(), room)
     };
-    let log = match begin() {
-        Err(error) if error.kind() == ErrorKind::NoSpace && reserve.give_back(&*io) => begin()?,
+    let room = if reserve.is_given_back() { Room::Tight } else { Room::Plenty };
+    let log = match begin(room) {
+        Err(error) if error.kind() == ErrorKind::NoSpace => {
+            // A small segment is enough to read, and to delete; on the reserve, if there is one.
+            reserve.give_back(&*io);
+            begin(Room::Tight)?
+        }
         begun => begun?,
     };
     reserve.settle(&*io, &options.data);

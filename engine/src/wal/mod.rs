@@ -97,16 +97,20 @@ impl Log {
     ///
     /// # Errors
     /// If the segment cannot be made durable.
-    pub fn begin(io: Arc<dyn Io>, dir: &Path, store: StoreId, incarnation: u64, recovery: Recovery) -> Result<Self> {
+    pub fn begin(
+        io: Arc<dyn Io>,
+        dir: &Path,
+        store: StoreId,
+        incarnation: u64,
+        recovery: Recovery,
+        room: Room,
+    ) -> Result<Self> {
         let next_lsn = Lsn(recovery.last_lsn.0 + 1);
         let (previous, previous_end) = (recovery.last_segment, recovery.end);
         let number = SegmentNumber(recovery.highest_number.0 + 1);
         let header = SegmentHeader { store, number, incarnation, first_lsn: next_lsn, previous, previous_end };
-        let spare = match Spare::make_now(&*io, dir, SEGMENT_BYTES_MIN) {
-            Err(error) if error.kind() == ErrorKind::NoSpace => Spare::make_now(&*io, dir, SEGMENT_BYTES_FULL)?,
-            made => made?,
-        };
-        let bytes = spare.bytes;
+        let bytes = if room == Room::Tight { SEGMENT_BYTES_FULL } else { SEGMENT_BYTES_MIN };
+        let spare = Spare::make_now(&*io, dir, bytes)?;
         let file = spare.become_segment(&*io, dir, &header)?;
         let mut segments: VecDeque<_> = recovery.segments.into();
         segments.push_back(LiveSegment { number, first_lsn: next_lsn, bytes });
