@@ -361,3 +361,31 @@ fn a_rotated_key_seals_everything_anew_and_the_old_one_goes() {
     pool.flush().unwrap();
     assert_eq!(pool.verify().unwrap().findings, []);
 }
+
+#[test]
+fn verification_names_the_file_and_the_attribute_of_a_flipped_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    let id = store.create_pool("acme", None, None).unwrap().id;
+    let pool = store.pool("acme").unwrap();
+    fill(&pool);
+    pool.flush().unwrap();
+    assert_eq!(pool.verify().unwrap().findings, []);
+    drop(pool);
+    store.close().unwrap();
+    let flush = dir.path().join(format!("DATA/pools/{id}/flush"));
+    let path = std::fs::read_dir(&flush).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[128 + 16 + 30] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    let pool = store.pool("acme").unwrap();
+    let findings = pool.verify().unwrap().findings;
+    let first = &findings[0];
+    assert!(first.file.starts_with("flush/"), "{first:?}");
+    assert_eq!((first.pool, first.page, first.offset), (Some(id), Some(0), Some(128)));
+    let job = pool.start_job(JobKind::Verify).unwrap();
+    let ended = wait(&pool, job.id);
+    assert_eq!(ended.state, JobState::Failed);
+    assert!(ended.message.unwrap().contains("findings"));
+}

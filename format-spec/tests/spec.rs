@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use stoa_format::ops::EventKind;
-use stoa_format::{AttrId, column, keyfile, manifest, ops, run, sorted, store, wal};
+use stoa_format::{AttrId, column, history, install, keyfile, manifest, ops, run, sorted, store, wal};
 
 #[path = "../examples/make_vectors/golden.rs"]
 mod golden;
@@ -131,6 +131,10 @@ fn constants() -> BTreeMap<&'static str, String> {
         ("`MANIFEST_VERSION`", manifest::MANIFEST_VERSION.to_string()),
         ("`READ_VERSION` of run files", run::READ_VERSION.to_string()),
         ("`WRITE_VERSION` of run files", run::WRITE_VERSION.to_string()),
+        ("`HISTORY_VERSION`", history::HISTORY_VERSION.to_string()),
+        ("magic of a history file", format!("`{}`", magic(&log::history_header()))),
+        ("`RECORD_BYTES`", history::RECORD_BYTES.to_string()),
+        ("`INSTALL_DOCUMENT`", format!("`{}`", install::INSTALL_DOCUMENT)),
         ("`KEY_FILE_VERSION`", keyfile::KEY_FILE_VERSION.to_string()),
         ("magic of `STORE`", format!("`{}`", magic(&files::store()))),
         ("magic of `CATALOGUE`", format!("`{}`", magic(&catalogue))),
@@ -187,6 +191,7 @@ fn length(structure: &str) -> usize {
         "segment header" => log::segment_header().len(),
         "outer shell" => wal::OUTER_BYTES,
         "inner shell" => wal::INNER_BYTES,
+        "history header" => history::HEADER_BYTES,
         "run header" => run::HEADER_BYTES,
         "page frame" => run::FRAME_BYTES,
         "page associated data" => run::ASSOCIATED_DATA_BYTES,
@@ -215,7 +220,7 @@ fn tables_of_offsets_leave_no_gap_and_end_where_the_structure_does() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 10);
+    assert_eq!(seen, 11);
 }
 
 #[test]

@@ -167,6 +167,8 @@ pub struct StoreBudgets {
     pub cache_bytes: Option<u64>,
     /// What is kept in memory before it is flushed.
     pub memtable_bytes: Option<u64>,
+    /// Room kept on the disk for deletes and compaction when it is full; 0 for none.
+    pub reserve_bytes: Option<u64>,
     /// How long a retry token is remembered.
     pub token_ttl_ms: Option<u64>,
     /// How long a listing's state is kept between pages.

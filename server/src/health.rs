@@ -77,7 +77,8 @@ fn readiness(shared: &Shared) -> (&'static str, String) {
     if *shared.stopping.borrow() {
         return ("503 Service Unavailable", "stopping\n".to_string());
     }
-    match shared.store.info().failure {
+    let info = shared.store.info();
+    match info.failure.or(info.full) {
         Some(failure) => ("503 Service Unavailable", format!("no write is taken: {failure}\n")),
         None => ("200 OK", "ok\n".to_string()),
     }
@@ -96,7 +97,8 @@ fn metrics(shared: &Shared) -> String {
         ("stoa_page_cache_bytes", store.page_cache_bytes as f64),
         ("stoa_log_bytes", store.log_bytes as f64),
         ("stoa_log_segments", store.log_segments as f64),
-        ("stoa_writes_refused", f64::from(u8::from(store.failure.is_some()))),
+        ("stoa_reserve_bytes", store.reserve_bytes as f64),
+        ("stoa_writes_refused", f64::from(u8::from(store.failure.is_some() || store.full.is_some()))),
         ("stoa_uptime_seconds", shared.started_at.elapsed().as_secs_f64()),
         ("process_resident_memory_bytes", rss as f64),
     ])

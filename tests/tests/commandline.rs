@@ -148,17 +148,125 @@ fn a_typo_is_wrong_usage_and_a_missing_store_is_an_error() {
     assert!(!data.exists());
 }
 
+/// A file system of its own; `None`, and a line that says so, where that takes rights that are not there.
+struct Mount(std::path::PathBuf);
+
+impl Mount {
+    fn tmpfs(dir: &Path, name: &str, options: &str) -> Option<Self> {
+        let place = dir.join(name);
+        std::fs::create_dir(&place).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&place).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            eprintln!("skipped: a file system of its own cannot be mounted here");
+            return None;
+        }
+        Some(Self(place))
+    }
+
+    fn remount(&self, options: &str) {
+        let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_read_only_directory_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::tmpfs(dir.path(), "mount", "size=32m") else { return };
+    let data = store(&mount.0);
+    mount.remount("ro");
+    let before = files(&mount.0);
+    for more in [&[][..], &["--listen", "127.0.0.1:0"]] {
+        let error = serve_error(&data, more);
+        assert!(error.contains("is on a read-only file system; nothing was changed"), "{error}");
+    }
+    // It is read all the same.
+    let data_text = data.to_str().unwrap();
+    assert!(run(&["verify", data_text, "--keys"]).status.success());
+    assert_eq!(files(&mount.0), before);
+    mount.remount("rw");
+    Server::start(&data, &[]).stop();
+    // An empty one gets no key beside it.
+    let Some(empty) = Mount::tmpfs(dir.path(), "EMPTY", "size=1m,ro") else { return };
+    let error = serve_error(&empty.0, &[]);
+    assert!(error.contains("is on a read-only file system; nothing was changed"), "{error}");
+    assert!(!dir.path().join("EMPTY.key").exists());
+}
+
+#[test]
+fn on_a_full_disk_users_can_be_deleted_and_writes_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::tmpfs(dir.path(), "small", "size=48m") else { return };
+    // The key and the server's own log stand beside it, on the other disk.
+    let data = mount.0.clone();
+    let ballast = data.join("ballast");
+    let note = "n".repeat(1900);
+    let create = |server: &Server, name: &str| {
+        server.cli(&["USER.CREATE", "acme", "username", name, "profile", &note, "address", &note])
+    };
+    let mut server = Server::start(&data, &[]);
+    assert!(!server.cli(&["POOL.CREATE", "acme"]).is_empty());
+    assert!(create(&server, "first").contains("version"));
+    // Somebody else fills the disk: all but a little is gone.
+    let free = |path: &Path| {
+        let output = Command::new("df").args(["--output=avail", "-B1"]).arg(path).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).lines().last().unwrap().trim().parse::<usize>().unwrap()
+    };
+    std::fs::write(&ballast, vec![7; free(&mount.0) - (1 << 20)]).unwrap();
+    let mut count = 0;
+    let refusal = loop {
+        let answer = create(&server, &format!("user{count}"));
+        if !answer.contains("version") {
+            break answer;
+        }
+        count += 1;
+        assert!(count < 20_000, "the disk is never full");
+    };
+    assert!(refusal.contains("NOSPACE") && refusal.contains("reserve released"), "{refusal}");
+    assert!(refusal.contains("only deletes and compaction run"), "{refusal}");
+    assert!(refusal.contains("or raise the volume"), "{refusal}");
+    let delete = |server: &Server, name: &str| {
+        let answer = server.cli(&["USER.DELETE", "acme", &format!("username={name}")]);
+        assert!(answer.contains("changed"), "{answer}");
+    };
+    let count_users = |server: &Server| server.cli(&["USER.COUNT", "acme"]);
+    (0..10).for_each(|i| delete(&server, &format!("user{i}")));
+    assert!(create(&server, "late").contains("NOSPACE"));
+    assert!(server.cli(&["USER.GET", "acme", "username=first"]).contains("first"));
+    for turn in 0..3 {
+        server.kill();
+        server = Server::start(&data, &[]);
+        assert_eq!(count_users(&server), (count - 10 * (turn + 1) + 1).to_string());
+        assert!(create(&server, "late").contains("NOSPACE"));
+        (0..10).for_each(|i| delete(&server, &format!("user{}", 10 * (turn + 1) + i)));
+        let flush = server.cli(&["POOL.FLUSH", "acme"]);
+        assert!(flush.contains("state"), "{flush}");
+    }
+    // Room is made, and writes come back without a restart.
+    std::fs::remove_file(&ballast).unwrap();
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !create(&server, "late").contains("version") {
+        assert!(std::time::Instant::now() < patience, "{}", create(&server, "late"));
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(count_users(&server), (count - 40 + 2).to_string());
+    assert_eq!(std::fs::metadata(data.join("RESERVE")).unwrap().len(), 4 << 20);
+    server.stop();
+    let verified = run(&["verify", data.to_str().unwrap(), "--keys"]);
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
 #[test]
 fn a_full_disk_refuses_writes_and_still_opens() {
-    // A file system of its own needs root; elsewhere the simulated disk plays this part.
     let dir = tempfile::tempdir().unwrap();
-    let small = dir.path().join("small");
-    std::fs::create_dir(&small).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=14m", "tmpfs"]).arg(&small).output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: a file system of its own cannot be mounted here");
-        return;
-    }
+    let Some(mount) = Mount::tmpfs(dir.path(), "small", "size=14m") else { return };
+    let small = mount.0.clone();
     let data = small.join("DATA");
     let data_text = data.to_str().unwrap();
     let people = |users: &str, name: &str| {
@@ -172,7 +280,7 @@ fn a_full_disk_refuses_writes_and_still_opens() {
     let before = import("before", &few);
     let refused = import("after", &many);
     let export = run(&["export", "--pool", "before", "--format", "scim", "--data", data_text]);
-    let _ = Command::new("umount").arg(&small).output();
+    drop(mount);
     assert!(before.status.success());
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{error}");

@@ -59,6 +59,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode> {
         options.limits.runs.page_cache_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     }
     options.limits.memtable_bytes = budgets.memtable_bytes.unwrap_or(options.limits.memtable_bytes);
+    options.limits.reserve_bytes = budgets.reserve_bytes.unwrap_or(options.limits.reserve_bytes);
     options.limits.token_ttl_ms = budgets.token_ttl_ms.unwrap_or(options.limits.token_ttl_ms);
     options.limits.cursor_ttl_ms = budgets.cursor_ttl_ms.unwrap_or(options.limits.cursor_ttl_ms);
     options.limits.erase_within_ms = budgets.erase_within_ms.unwrap_or(options.limits.erase_within_ms);

@@ -19,14 +19,14 @@ use bytes::Bytes;
 use stoa_format::Seq;
 use stoa_format::wal::InnerShell;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::pool::draft::{Draft, Draught, Prepared};
 use crate::pool::open::{OpenPool, PoolFrame, lock};
 use crate::pool::request::{Committed, Op, Transaction};
 use crate::pool::snapshot::Snapshot;
 use crate::store::Shared;
 use crate::store::catalogue::Catalogue;
-use crate::wal::Log;
+use crate::wal::{Log, Room};
 
 use sequence::{Frame, sequence};
 
@@ -70,6 +70,8 @@ pub(crate) type Prepare = Box<dyn FnOnce(&Snapshot) -> Result<Draught> + Send>;
 struct Request {
     target: Target,
     work: Work,
+    /// It is carried out on a full disk too.
+    frees_room: bool,
     done: Done,
 }
 
@@ -91,10 +93,15 @@ impl Pipeline {
         lock(&self.log)
     }
 
+    /// Whether somebody holds the log.
+    fn is_led(&self) -> bool {
+        matches!(self.log.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
     /// Puts a request into the queue. Some thread leads it: this one by [`Pipeline::lead_now`], or
     /// the commit thread once it is woken.
-    fn enqueue(&self, target: Target, work: Work, done: Done) {
-        lock(&self.queue).push(Request { target, work, done });
+    fn enqueue(&self, target: Target, work: Work, frees_room: bool, done: Done) {
+        lock(&self.queue).push(Request { target, work, frees_room, done });
     }
 
     /// Leads whatever is queued, if nobody else does.
@@ -172,11 +179,7 @@ impl Pipeline {
         if batch.is_empty() {
             return;
         }
-        let bound: usize = batch.iter().map(Request::bytes_max).sum();
-        if let Err(error) = log.ensure_room(bound as u64) {
-            batch.into_iter().for_each(|request| (request.done)(Reply::Failed(error.clone())));
-            return;
-        }
+        let Some(batch) = self.ensure_room(shared, log, batch) else { return };
         let requests = batch.into_iter().filter_map(|request| match request.work {
             Work::Prepared(prepared) => Some((request.target, prepared, request.done)),
             Work::Unprepared(_) => None,
@@ -192,9 +195,9 @@ impl Pipeline {
                     shared.watch_log(log.segments().len());
                 }
                 Err(error) => {
-                    for frame in frames {
-                        frame.answers.into_iter().for_each(|(_, done)| done(Reply::Failed(error.clone())));
-                    }
+                    let error = settle_failure(shared, log, &frames, error);
+                    let answers = frames.into_iter().flat_map(|frame| frame.answers);
+                    answers.for_each(|(_, done)| done(Reply::Failed(error.clone())));
                     beaten.into_iter().for_each(|done| done(Reply::Failed(error.clone())));
                     return;
                 }
@@ -208,8 +211,41 @@ impl Pipeline {
         beaten.into_iter().for_each(|done| done(Reply::Beaten));
     }
 
+    /// Sees to it that the log can take the batch. On a full disk only what frees room goes on, on the
+    /// reserve; the rest is refused.
+    fn ensure_room(&self, shared: &Shared, log: &mut Log, mut batch: Vec<Request>) -> Option<Vec<Request>> {
+        let bound = |batch: &[Request]| batch.iter().map(Request::bytes_max).sum::<usize>() as u64;
+        let mut ensured = Ok(());
+        if !shared.reserve.is_given_back() {
+            ensured = log.ensure_room(bound(&batch), Room::Plenty);
+            match &ensured {
+                Ok(()) => return Some(batch),
+                Err(error) if error.kind() == ErrorKind::NoSpace => drop(shared.give_back_reserve()),
+                Err(_) => {}
+            }
+        }
+        if shared.reserve.is_given_back() {
+            let (goes_on, refused): (Vec<_>, Vec<_>) = batch.into_iter().partition(|request| request.frees_room);
+            if !refused.is_empty() {
+                let error = shared.no_room();
+                refused.into_iter().for_each(|request| (request.done)(Reply::Failed(error.clone())));
+            }
+            batch = goes_on;
+            ensured = log.ensure_room(bound(&batch), Room::Tight);
+        }
+        match ensured {
+            Ok(()) => Some(batch),
+            Err(error) => {
+                batch.into_iter().for_each(|request| (request.done)(Reply::Failed(error.clone())));
+                None
+            }
+        }
+    }
+
     fn wants_spare(&self, shared: &Shared, log: &Log) {
-        if let Some(bytes) = log.wants_spare() {
+        if let Some(bytes) = log.wants_spare()
+            && !shared.reserve.is_given_back()
+        {
             shared.make_spare(bytes);
         }
     }
@@ -220,7 +256,7 @@ fn finished(reply: Reply) -> Result<Committed> {
     match reply {
         Reply::Committed(committed) => Ok(committed),
         Reply::Failed(error) => Err(error),
-        Reply::Beaten => Err(Error::new(crate::error::ErrorKind::TryAgain, "the pool is changing: try again")),
+        Reply::Beaten => Err(Error::new(ErrorKind::TryAgain, "the pool is changing: try again")),
     }
 }
 
@@ -236,12 +272,26 @@ impl Request {
     }
 }
 
+/// What a failed append means for those who wait. If the disk was full and the log could be cut before the
+/// batch, nothing was written: the frames' numbers are given again.
+fn settle_failure(shared: &Shared, log: &mut Log, frames: &[Frame], error: Error) -> Error {
+    if error.kind() != ErrorKind::NoSpace {
+        return error;
+    }
+    let has_room = shared.give_back_reserve();
+    if let Err(in_doubt) = log.cut_torn() {
+        return in_doubt;
+    }
+    frames.iter().for_each(|frame| frame.take_back(shared));
+    if has_room { shared.no_room() } else { error }
+}
+
 /// Prepares a transaction on the newest state, under the leader's lock.
 fn prepare_in_turn(request: Request) -> Option<Request> {
-    let Request { target, work, done } = request;
+    let Request { target, work, frees_room, done } = request;
     let (Target::Pool(pool), Work::Unprepared(prepare)) = (&target, work) else { return None };
     match prepare(&pool.snapshot()) {
-        Ok(Draught::Write(prepared)) => Some(Request { target, work: Work::Prepared(prepared), done }),
+        Ok(Draught::Write(prepared)) => Some(Request { target, work: Work::Prepared(prepared), frees_room, done }),
         Ok(Draught::Answer(committed)) => {
             done(Reply::Committed(committed));
             None
@@ -285,11 +335,13 @@ impl Shared {
     pub(crate) fn commit(&self, pool: &Arc<OpenPool>, transaction: Transaction) -> Result<Committed> {
         if matches!(transaction.ops[..], [Op::UserSetAll { .. }]) {
             self.admit(pool)?;
+            self.check_room()?;
             if let Some(committed) = crate::bulk::set_all(pool, &transaction)? {
                 return Ok(committed);
             }
         }
         let mut reserved = Vec::new();
+        let frees_room = transaction.frees_room();
         for _ in 0..BEATEN_MAX {
             self.admit(pool)?;
             let snapshot = pool.snapshot();
@@ -297,7 +349,10 @@ impl Shared {
                 Draught::Answer(committed) => return Ok(committed),
                 Draught::Write(prepared) => prepared,
             };
-            let reply = self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Prepared(prepared));
+            if !frees_room {
+                self.check_room()?;
+            }
+            let reply = self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Prepared(prepared), frees_room);
             self.run_deferred();
             match reply {
                 Reply::Committed(committed) => return Ok(committed),
@@ -305,7 +360,7 @@ impl Shared {
                 Reply::Beaten => {}
             }
         }
-        finished(self.send_and_wait(Target::Pool(Arc::clone(pool)), in_turn(transaction)))
+        finished(self.send_and_wait(Target::Pool(Arc::clone(pool)), in_turn(transaction), frees_room))
     }
 
     /// Prepares a transaction on this thread and answers from the commit thread.
@@ -333,8 +388,10 @@ impl Shared {
         done: Box<dyn FnOnce(Result<Committed>) + Send>,
     ) {
         let target = Target::Pool(Arc::clone(&pool));
+        let frees_room = transaction.frees_room();
         if beaten >= BEATEN_MAX {
-            self.pipeline.enqueue(target, in_turn(transaction), Box::new(move |reply| done(finished(reply))));
+            let work = in_turn(transaction);
+            self.pipeline.enqueue(target, work, frees_room, Box::new(move |reply| done(finished(reply))));
             self.wake_commit();
             return;
         }
@@ -346,6 +403,9 @@ impl Shared {
             Ok(Draught::Answer(committed)) => return done(Ok(committed)),
             Err(error) => return done(Err(error)),
         };
+        if let (false, Err(error)) = (frees_room, self.check_room()) {
+            return done(Err(error));
+        }
         let shared = Arc::clone(self);
         let reply: Done = Box::new(move |reply| match reply {
             Reply::Beaten => {
@@ -355,13 +415,13 @@ impl Shared {
             }
             reply => done(finished(reply)),
         });
-        self.pipeline.enqueue(target, Work::Prepared(prepared), reply);
+        self.pipeline.enqueue(target, Work::Prepared(prepared), frees_room, reply);
         self.wake_commit();
     }
 
     /// Commits what was prepared otherwise than from a transaction; `None` if it was beaten.
     pub(crate) fn commit_prepared(&self, pool: &Arc<OpenPool>, prepared: Prepared) -> Result<Option<Committed>> {
-        match self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Prepared(prepared)) {
+        match self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Prepared(prepared), false) {
             Reply::Committed(committed) => Ok(Some(committed)),
             Reply::Failed(error) => Err(error),
             Reply::Beaten => Ok(None),
@@ -370,32 +430,32 @@ impl Shared {
 
     /// Has the leader prepare a transaction and commit it, which nothing can beat.
     pub(crate) fn commit_in_turn(&self, pool: &Arc<OpenPool>, prepare: Prepare) -> Result<Committed> {
-        finished(self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Unprepared(prepare)))
+        finished(self.send_and_wait(Target::Pool(Arc::clone(pool)), Work::Unprepared(prepare), false))
     }
 
-    /// Commits a change of the catalogue and waits until it is durable.
+    /// Commits a change of the catalogue and waits until it is durable. On a full disk too: flushes need it.
     pub(crate) fn commit_catalogue(&self, body: Vec<u8>) -> Result<Seq> {
         let prepared = Catalogue::prepared(body);
-        match self.send_and_wait(Target::Catalogue, Work::Prepared(prepared)) {
+        match self.send_and_wait(Target::Catalogue, Work::Prepared(prepared), true) {
             Reply::Committed(committed) => Ok(committed.seq),
             Reply::Failed(error) => Err(error),
-            Reply::Beaten => Err(Error::new(crate::error::ErrorKind::TryAgain, "the catalogue is changing: try again")),
+            Reply::Beaten => Err(Error::new(ErrorKind::TryAgain, "the catalogue is changing: try again")),
         }
     }
 
-    fn send_and_wait(&self, target: Target, work: Work) -> Reply {
+    fn send_and_wait(&self, target: Target, work: Work, frees_room: bool) -> Reply {
         let (send, receive) = std::sync::mpsc::sync_channel(1);
         let done = Box::new(move |reply| drop(send.send(reply)));
-        self.pipeline.enqueue(target, work, done);
+        self.pipeline.enqueue(target, work, frees_room, done);
         self.pipeline.lead_now(self);
         if !self.has_threads() {
             // Nobody else would take it up.
             let mut log = self.pipeline.log();
             self.pipeline.drain(self, &mut log);
         }
-        receive.recv().unwrap_or_else(|_| {
-            Reply::Failed(Error::new(crate::error::ErrorKind::InDoubt, "the store was closed meanwhile"))
-        })
+        receive
+            .recv()
+            .unwrap_or_else(|_| Reply::Failed(Error::new(ErrorKind::InDoubt, "the store was closed meanwhile")))
     }
 
     fn wake_commit(&self) {
@@ -403,7 +463,10 @@ impl Shared {
             true => self.pipeline.wake.notify_one(),
             false => {
                 self.pipeline.lead_now(self);
-                self.run_deferred();
+                // An answer that writes again comes here while the log is held: its outer call does it.
+                if !self.pipeline.is_led() {
+                    self.run_deferred();
+                }
             }
         }
     }

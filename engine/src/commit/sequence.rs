@@ -21,6 +21,8 @@ const CONFLICTS_MAX: usize = 1 << 17;
 pub(super) struct Frame {
     pub target: Target,
     pub first_seq: Seq,
+    /// The chain digest before it.
+    chain_before: [u8; 32],
     pub plain: Vec<u8>,
     /// Inner shell and sealed bytes.
     pub body: Vec<u8>,
@@ -42,10 +44,12 @@ pub(super) fn sequence(
     }
     let (mut frames, mut beaten) = (Vec::with_capacity(groups.len()), Vec::new());
     for (target, list) in groups {
+        let chain_before;
         let frame = match &target {
             Target::Pool(pool) => {
                 let hedge = Arc::clone(&lock(&pool.keyring).hedge);
                 let mut sequencer = lock(&pool.sequencer);
+                chain_before = sequencer.chain;
                 let visible = pool.visible.load(std::sync::atomic::Ordering::Acquire);
                 number(shared, pool.id, &hedge, &mut sequencer, visible, list, now_ms, &mut beaten)
             }
@@ -53,14 +57,25 @@ pub(super) fn sequence(
                 let mut catalogue = lock(&shared.catalogue);
                 let hedge = Arc::clone(&catalogue.hedge);
                 let visible = catalogue.sequencer.next_seq - 1;
+                chain_before = catalogue.sequencer.chain;
                 number(shared, PoolId::NIL, &hedge, &mut catalogue.sequencer, visible, list, now_ms, &mut beaten)
             }
         };
         if let Some((first_seq, plain, body, answers)) = frame {
-            frames.push(Frame { target, first_seq, plain, body, answers });
+            frames.push(Frame { target, first_seq, chain_before, plain, body, answers });
         }
     }
     (frames, beaten)
+}
+
+impl Frame {
+    /// Gives its numbers back: it was not written, and never will be.
+    pub(super) fn take_back(&self, shared: &Shared) {
+        match &self.target {
+            Target::Pool(pool) => lock(&pool.sequencer).take_back(self.first_seq, self.chain_before),
+            Target::Catalogue => lock(&shared.catalogue).sequencer.take_back(self.first_seq, self.chain_before),
+        }
+    }
 }
 
 fn same(a: &Target, b: &Target) -> bool {
@@ -143,6 +158,14 @@ pub(crate) fn next_chain(before: &[u8; 32], inner: &InnerShell, sealed: &[u8]) -
 }
 
 impl Sequencer {
+    /// Goes on from `next_seq`, as if what had it and came after it had not been numbered.
+    fn take_back(&mut self, next_seq: Seq, chain: [u8; 32]) {
+        (self.next_seq, self.chain) = (next_seq.0, chain);
+        // What stood in the table before is lost: at worst a draft is sent back that need not be.
+        let last = next_seq.0 - 1;
+        self.written.values_mut().for_each(|seq| *seq = last.min(*seq));
+    }
+
     /// Whether something that the draft rests on was written since its snapshot.
     fn beats(&self, prepared: &Prepared) -> bool {
         let base = prepared.base_seq.0;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 use super::{File, Io, LockError, LockGuard, OpenMode, placed};
@@ -197,6 +197,32 @@ impl File for DiskFile {
     fn len(&self) -> io::Result<u64> {
         self.file.metadata().map(|m| m.len()).map_err(|e| placed("measure", &self.path, e))
     }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let there = self.len()?;
+        if there > len {
+            return self.set_len(len);
+        }
+        match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => self.fill(there, len),
+            done => done.map_err(|e| placed("make room for", &self.path, e.into())),
+        }
+    }
+}
+
+impl DiskFile {
+    /// Writes what no file system can store in less room: for those that cannot be asked to keep some.
+    fn fill(&self, from: u64, to: u64) -> io::Result<()> {
+        let mut noise = [0; 1 << 16];
+        let mut at = from;
+        while at < to {
+            let piece = (to - at).min(noise.len() as u64) as usize;
+            getrandom::fill(&mut noise[..piece]).map_err(|e| io::Error::other(format!("no randomness: {e}")))?;
+            self.write_all_at(&noise[..piece], at)?;
+            at += piece as u64;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -230,6 +256,25 @@ mod tests {
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
         assert!(missing.to_string().contains("/sub/dir/b: "), "{missing}");
         assert!(io.free_bytes(&path).unwrap() > 0);
+    }
+
+    #[test]
+    fn allocated_room_is_taken_from_the_disk() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (io, path) = (Disk::new(), dir.path().join("room"));
+        let file = io.open(&path, OpenMode::Create).unwrap();
+        for len in [100_000, 1 << 20, 1 << 20, 0] {
+            file.allocate(len).unwrap();
+            let metadata = fs::metadata(&path).unwrap();
+            assert_eq!(metadata.len(), len);
+            assert!(metadata.blocks() * 512 >= len, "{} blocks for {len} bytes", metadata.blocks());
+        }
+        // What a file system is given that cannot keep room.
+        let plain = fs::File::options().read(true).write(true).open(&path).unwrap();
+        let plain = DiskFile { file: plain, path: path.as_path().into() };
+        plain.fill(0, 100_000).unwrap();
+        assert_eq!(plain.len().unwrap(), 100_000);
     }
 
     #[test]

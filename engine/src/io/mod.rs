@@ -193,6 +193,19 @@ pub trait File: Send + Sync {
         }
         Ok(())
     }
+
+    /// Makes the file `len` bytes long and keeps that much room on the disk for it; what it holds means nothing.
+    /// Of less than `len` only what is missing is taken.
+    ///
+    /// # Errors
+    /// As [`File::write_all_at`]: `StorageFull` where there is not as much.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let there = self.len()?;
+        if there > len {
+            return self.set_len(len);
+        }
+        self.write_zeroes(there, len - there)
+    }
 }
 
 /// Holds a lock until dropped.

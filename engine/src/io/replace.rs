@@ -32,12 +32,22 @@ pub fn read_whole(io: &dyn Io, path: &Path, bytes_max: u64) -> io::Result<Vec<u8
 /// directory) failed: then either may.
 pub fn replace(io: &dyn Io, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = temporary_path(path);
-    let file = io.open(&beside, OpenMode::Create)?;
-    file.set_len(0)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync_all()?;
+    if let Err(error) = write_beside(io, &beside, bytes) {
+        // On a full disk the half of it would be in the way.
+        if super::is_out_of_space(&error) {
+            let _ = io.remove_file(&beside);
+        }
+        return Err(error);
+    }
     io.rename(&beside, path)?;
     io.sync_dir(directory_of(path))
+}
+
+fn write_beside(io: &dyn Io, beside: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = io.open(beside, OpenMode::Create)?;
+    file.set_len(0)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync_all()
 }
 
 fn temporary_path(path: &Path) -> PathBuf {

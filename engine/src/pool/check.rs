@@ -193,7 +193,7 @@ impl Check {
         change: Option<Box<str>>,
         done: Box<dyn FnOnce(Result<Verdict>) + Send>,
     ) {
-        let upgraded = upgraded.filter(|_| change.is_none());
+        let upgraded = upgraded.filter(|_| change.is_none() && !self.pool.shared.is_full());
         let (transaction, mut verdict) = self.conclude(matched, upgraded);
         let Some(mut transaction) = transaction else { return done(Ok(verdict)) };
         let changeable = matches!(verdict.reason, None | Some(Refusal::ChangeRequired | Refusal::ResetRequired));

@@ -45,6 +45,7 @@ impl Pool {
         let snapshot = self.snapshot();
         let (seq, chain) = *lock(&open.head);
         let trouble = lock(&open.trouble).as_ref().map(|error| error.message().to_owned());
+        let full = || open.shared.check_room().err().map(|error| error.to_string());
         let version = &snapshot.version;
         let files = version.runs.files.iter().map(|(file, _)| file);
         let disk = Disk::of(open, files.clone())?;
@@ -53,7 +54,7 @@ impl Pool {
             id: open.id,
             name: open.name.clone(),
             state: "open",
-            state_reason: trouble,
+            state_reason: trouble.or_else(full),
             users: snapshot.user_count()?,
             groups: open.groups.load(Relaxed),
             seq,

@@ -157,6 +157,14 @@ fn forgotten() -> Error {
     Error::new(ErrorKind::TryAgain, "the pool is being filled: ask for its digest again in a moment")
 }
 
+impl Snapshot {
+    /// The sum of all facts, made from the data.
+    pub(crate) fn digest(&self) -> Result<u128> {
+        let (_, leaves) = sum_leaves(self)?;
+        Ok(leaves.iter().fold(0, |sum, leaf| sum.wrapping_add(*leaf)))
+    }
+}
+
 /// The leaves over all users of a state, and their depth.
 fn sum_leaves(snapshot: &Snapshot) -> Result<(u32, Vec<u128>)> {
     let live = snapshot.live();

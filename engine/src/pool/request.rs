@@ -346,6 +346,30 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Whether it only takes away: that is still done when the disk is full.
+    pub(crate) fn frees_room(&self) -> bool {
+        matches!(
+            self,
+            Self::UserDelete { .. }
+                | Self::UserRemove { .. }
+                | Self::FactorDel { .. }
+                | Self::IdentityUnlink { .. }
+                | Self::GroupDelete { .. }
+                | Self::GroupRemove { .. }
+                | Self::GroupSweep { .. }
+                | Self::ConfigDel { .. }
+        )
+    }
+}
+
+impl Transaction {
+    /// Whether it only takes away.
+    pub(crate) fn frees_room(&self) -> bool {
+        !self.ops.is_empty() && self.ops.iter().all(Op::frees_room)
+    }
+}
+
 /// What one operation did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {

@@ -75,7 +75,8 @@ impl OpenPool {
     /// `DAMAGED`, `IOERROR`, `NOSPACE`; `TRYAGAIN` if it was cancelled.
     pub(super) fn compact(self: &Arc<Self>, aim: Aim, progress: &Progress) -> Result<()> {
         let _compacting = lock(&self.compacting);
-        while self.compact_once(aim, progress)? && aim == Aim::Policy {}
+        while self.shared.on_reserve(|| self.compact_once(aim, progress))? && aim == Aim::Policy {}
+        self.shared.look_for_room();
         Ok(())
     }
 

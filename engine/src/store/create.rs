@@ -13,6 +13,7 @@ use stoa_format::wrapped::WrappedKey;
 use stoa_format::{Epoch, KeyEpoch, Lsn, Period, PoolId, Seq, StoreId};
 
 use super::catalogue::{Catalogue, CatalogueChange};
+use super::reserve::Reserve;
 use super::slots::PoolSlot;
 use super::threads::Threads;
 use super::{PoolCreated, Shared, Store, StoreOptions};
@@ -27,7 +28,7 @@ use crate::pool::open::{Keyring, PoolFrame, PoolSecrets, lock};
 use crate::pool::schema::{Schema, SchemaPatch};
 use crate::pool::version::SCHEMA_DOCUMENT;
 use crate::run::RunEnv;
-use crate::wal::{FramePlace, Log, io_error, recover};
+use crate::wal::{FramePlace, Log, Room, io_error, recover};
 
 /// The store file and the catalogue are small.
 const SMALL_FILE_MAX_BYTES: u64 = 1 << 30;
@@ -42,10 +43,11 @@ pub(super) fn open(options: StoreOptions) -> Result<Store> {
     } else {
         check_version(&*io, &store_path)?;
     }
-    let provider = provider(&options, there)?;
     if !there {
+        // Before a key is minted for it: a directory that cannot be written gets none.
         prepare_directory(&*io, &options.data)?;
     }
+    let provider = provider(&options, there)?;
     let guard = take_lock(&*io, &options.data)?;
     let file = if there { read_store(&*io, &store_path)? } else { make_store(&*io, &store_path, &*provider)? };
     open_locked(options, provider, guard, file)
@@ -109,11 +111,28 @@ fn prepare_directory(io: &dyn Io, data: &Path) -> Result<()> {
         .and_then(|()| {
             data.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), |parent| io.sync_dir(parent))
         });
-    made.map_err(|source| io_error("making", data, source))
+    made.map_err(|source| read_only(data, &source).unwrap_or_else(|| io_error("making", data, source)))
+}
+
+/// What is said of a directory that cannot be written; `None` if it is something else that is wrong.
+fn read_only(data: &Path, source: &std::io::Error) -> Option<Error> {
+    let how = match source.kind() {
+        std::io::ErrorKind::ReadOnlyFilesystem => "is on a read-only file system",
+        std::io::ErrorKind::PermissionDenied => "may not be written by this user",
+        _ => return None,
+    };
+    let remedy = "make it writable; stoa verify and stoa inspect read it as it is";
+    let what = format!("cannot start: {} {how}; nothing was changed. To serve it, {remedy}", data.display());
+    Some(Error::new(ErrorKind::Io, what))
 }
 
 fn take_lock(io: &dyn Io, data: &Path) -> Result<LockGuard> {
     io.lock(&data.join("LOCK")).map_err(|error| {
+        if let LockError::Io(source) = &error
+            && let Some(refusal) = read_only(data, source)
+        {
+            return refusal.because(error);
+        }
         let what = match &error {
             LockError::Held { holder: Some(pid), .. } => {
                 format!("cannot start: {} is in use by pid {pid}", data.display())
@@ -178,8 +197,23 @@ fn open_locked(
     // From here on the directory changes: everything that could refuse has been asked.
     file.incarnation += 1;
     let store_path = options.data.join("STORE");
-    replace(&*io, &store_path, &file.encode()).map_err(|source| io_error("opening", &store_path, source))?;
-    let log = Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery)?;
+    let reserve = Reserve::find(&*io, &options.data, options.limits.reserve_bytes);
+    let begin = |room| {
+        replace(&*io, &store_path, &file.encode()).map_err(|source| {
+            read_only(&options.data, &source).unwrap_or_else(|| io_error("opening", &store_path, source))
+        })?;
+        Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery.clone(), room)
+    };
+    let room = if reserve.is_given_back() { Room::Tight } else { Room::Plenty };
+    let log = match begin(room) {
+        Err(error) if error.kind() == ErrorKind::NoSpace => {
+            // A small segment is enough to read, and to delete; on the reserve, if there is one.
+            reserve.give_back(&*io);
+            begin(Room::Tight)?
+        }
+        begun => begun?,
+    };
+    reserve.settle(&*io, &options.data);
     let mut slots = HashMap::new();
     let mut names = HashMap::new();
     for entry in catalogue.pools.values() {
@@ -206,6 +240,7 @@ fn open_locked(
         changing_pools: Mutex::new(()),
         making_pools: Mutex::default(),
         making_spare: AtomicBool::new(false),
+        reserve,
         retiring: AtomicBool::new(false),
         retire_again_ms: AtomicU64::new(0),
         open_count: AtomicUsize::new(0),

@@ -28,6 +28,9 @@ const DENSE_ENTRIES_MIN: usize = 200_000;
 /// After a failed flush the next is not begun by itself for so long.
 const RETRY_AFTER_MS: u64 = 5_000;
 
+/// This part of a pool's files is to be had as a reserve for compacting it on a full disk.
+const RESERVE_PART: u64 = 4;
+
 /// A state of the pool between two batches.
 struct Frozen {
     seq: Seq,
@@ -66,11 +69,12 @@ impl OpenPool {
         }
         // What an expired listing holds need not outlive this.
         lock(&self.leases).sweep(self.now_ms());
-        let flushed = self.flush_now();
+        let flushed = self.shared.on_reserve(|| self.flush_now());
         match &flushed {
             Ok(_) => {
                 *lock(&self.trouble) = None;
                 self.flush_again_ms.store(0, Relaxed);
+                self.shared.look_for_room();
             }
             Err(error) => {
                 *lock(&self.trouble) = Some(error.clone());
@@ -96,7 +100,13 @@ impl OpenPool {
             memtables,
         };
         self.install(Change { flushed: Some(flushed), added: file.into_iter().collect(), ..Change::default() })?;
+        self.shared.grow_reserve(self.live_bytes() / RESERVE_PART);
         Ok(true)
+    }
+
+    /// Bytes of the files that the manifest names.
+    fn live_bytes(&self) -> u64 {
+        self.version.load().runs.files.iter().map(|(file, _)| file.len).sum()
     }
 
     /// Flushes if a bulk load has put files in place since the last flush: a manifest that names

@@ -138,7 +138,7 @@ impl Pool {
             end(&pool, id, outcome, progress.cancelled.load(Relaxed));
         });
         match kind {
-            JobKind::Flush => self.open.shared.background(work),
+            JobKind::Flush => self.open.shared.on_flush_thread(work),
             JobKind::Compact | JobKind::Verify | JobKind::Reseal => self.open.shared.at_leisure(work),
         }
         self.job(id).ok_or_else(no_job)

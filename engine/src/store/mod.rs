@@ -16,6 +16,7 @@ pub(crate) mod history;
 mod install;
 pub(crate) mod jobs;
 mod options;
+mod reserve;
 mod retire;
 mod rotate;
 mod slots;
@@ -44,6 +45,7 @@ use crate::run::RunEnv;
 use catalogue::{Catalogue, CatalogueChange};
 pub use jobs::{Job, JobKind, JobState};
 pub use options::{Limits, StoreOptions};
+use reserve::Reserve;
 use slots::PoolSlot;
 use threads::Threads;
 
@@ -64,6 +66,7 @@ pub(crate) struct Shared {
     pub slots: RwLock<HashMap<PoolId, Arc<PoolSlot>>>,
     pub names: RwLock<HashMap<Box<str>, PoolId>>,
     pub making_spare: AtomicBool,
+    pub reserve: Reserve,
     /// The log is being shortened.
     retiring: AtomicBool,
     /// It is not tried again before this.
@@ -128,6 +131,10 @@ pub struct StoreInfo {
     pub log_bytes: u64,
     /// Segments of the log.
     pub log_segments: usize,
+    /// Room that is kept for deletes and compaction; 0 once it was given back to a full disk.
+    pub reserve_bytes: u64,
+    /// Why only deletes and compaction run, if that is so.
+    pub full: Option<String>,
     /// Why no write is taken, if none is.
     pub failure: Option<String>,
 }
@@ -151,6 +158,7 @@ impl Store {
     /// # Errors
     /// `INVALID` for a name or schema that is none, `EXISTS`, `NOSPACE`, `IOERROR`.
     pub fn create_pool(&self, name: &str, schema: Option<&str>, key: Option<&str>) -> Result<PoolCreated> {
+        self.shared.check_room()?;
         create::create_pool(&self.shared, name, schema, key)
     }
 
@@ -181,7 +189,9 @@ impl Store {
         if let Some(slot) = slot {
             slot.drop_pool();
         }
-        self.shared.remove_pool_files(id)
+        let removed = self.shared.remove_pool_files(id);
+        self.shared.look_for_room();
+        removed
     }
 
     /// A pool by name, opened if need be.
@@ -213,6 +223,7 @@ impl Store {
     /// # Errors
     /// `NOSPACE`, `IOERROR`, `INDOUBT`.
     pub fn set_document(&self, name: &str, content: Bytes) -> Result<()> {
+        self.shared.check_room()?;
         let body = CatalogueChange::Document(name, &content).encode();
         self.shared.commit_catalogue(body).map(drop)
     }
@@ -234,6 +245,8 @@ impl Store {
             page_cache_bytes: self.shared.env.cache().used_bytes() as u64,
             log_bytes,
             log_segments,
+            reserve_bytes: self.shared.reserve.bytes(),
+            full: self.shared.reserve.is_given_back().then(|| self.shared.no_room().message().to_owned()),
             failure,
         }
     }
@@ -314,9 +327,11 @@ impl Shared {
         let ad = CatalogueFile::associated_data(self.store_id, number);
         self.store_key.seal(&hedge, random, &ad, &body.encode(), &mut sealed);
         let file = CatalogueFile { store: self.store_id, number, sealed };
-        let path = self.data.join("CATALOGUE");
-        crate::io::replace(&*self.io, &path, &file.encode())
-            .map_err(|source| crate::wal::io_error("writing", &path, source))
+        let (path, bytes) = (self.data.join("CATALOGUE"), file.encode());
+        self.on_reserve(|| {
+            crate::io::replace(&*self.io, &path, &bytes)
+                .map_err(|source| crate::wal::io_error("writing", &path, source))
+        })
     }
 
     fn close(&self) -> Result<()> {

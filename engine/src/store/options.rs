@@ -33,6 +33,9 @@ pub struct Limits {
     pub set_all_users_min: u64,
     /// A deleted user's values are gone from files, log and history within this.
     pub erase_within_ms: u64,
+    /// Room kept for deletes and compaction on a full disk. It is taken as the store grows, up to
+    /// this; 0 for none. See `store::reserve`.
+    pub reserve_bytes: u64,
     /// What stored password hashes may cost.
     pub password_caps: Caps,
 }
@@ -50,6 +53,7 @@ impl Default for Limits {
             history_bytes: 64 << 20,
             set_all_users_min: 4096,
             erase_within_ms: 24 * 3600 * 1000,
+            reserve_bytes: 64 << 20,
             password_caps: Caps::default(),
         }
     }

@@ -23,6 +23,8 @@ use crate::wal::{LiveSegment, Spare, io_error, segment_path};
 const WORTH_BYTES: u64 = 1 << 20;
 /// So are as many transactions.
 const WORTH_TRANSACTIONS: u64 = 10_000;
+/// On a full disk the log is kept to so many segments.
+const SEGMENTS_FULL: usize = 2;
 /// After a failure it is tried again after so long.
 const RETRY_AFTER_MS: u64 = 5_000;
 
@@ -30,7 +32,7 @@ impl Shared {
     /// Lets the log move on in the background if it has grown too long. Called with the log's
     /// number of segments, after a commit.
     pub(crate) fn watch_log(&self, segments: usize) {
-        if segments <= self.limits.log_segments_max.max(1)
+        if segments <= self.segments_max()
             || self.io.now_ms() < self.retire_again_ms.load(Relaxed)
             || self.retiring.swap(true, Relaxed)
         {
@@ -38,10 +40,11 @@ impl Shared {
         }
         let Some(shared) = self.this.upgrade() else { return };
         let job = Box::new(move || {
-            if shared.retire().is_err() {
+            if shared.on_reserve(|| shared.retire()).is_err() {
                 shared.retire_again_ms.store(shared.io.now_ms() + RETRY_AFTER_MS, Relaxed);
             }
             shared.retiring.store(false, Relaxed);
+            shared.look_for_room();
         });
         match self.has_threads() {
             true => self.on_retirement_thread(job),
@@ -49,12 +52,17 @@ impl Shared {
         }
     }
 
+    fn segments_max(&self) -> usize {
+        let most = self.limits.log_segments_max.max(1);
+        if self.reserve.is_given_back() { most.min(SEGMENTS_FULL) } else { most }
+    }
+
     /// Gives up the oldest segments of a log that has too many.
     ///
     /// # Errors
     /// `IOERROR`, `NOSPACE`, `DAMAGED`; then the log keeps its segments.
     pub(crate) fn retire(self: &Arc<Self>) -> Result<()> {
-        let most = self.limits.log_segments_max.max(1);
+        let most = self.segments_max();
         let boundary = {
             let log = self.pipeline.log();
             if let Some(failed) = log.failure() {

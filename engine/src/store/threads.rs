@@ -19,6 +19,7 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct Threads {
     retry: Mutex<Option<Sender<Job>>>,
     background: Mutex<Option<Sender<Job>>>,
+    flushes: Mutex<Option<Sender<Job>>>,
     leisure: Mutex<Option<Sender<Job>>>,
     retirement: Mutex<Option<Sender<Job>>>,
     /// What waits for the end of a commit, where there are no threads.
@@ -33,6 +34,7 @@ impl Threads {
         let places = [
             ("stoa-retry", &shared.threads.retry),
             ("stoa-background", &shared.threads.background),
+            ("stoa-flush", &shared.threads.flushes),
             ("stoa-retirement", &shared.threads.retirement),
         ];
         for (name, place) in places {
@@ -59,6 +61,7 @@ impl Threads {
     pub(super) fn stop(&self, pipeline: &Pipeline) {
         drop(lock(&self.retirement).take());
         drop(lock(&self.leisure).take());
+        drop(lock(&self.flushes).take());
         drop(lock(&self.background).take());
         drop(lock(&self.retry).take());
         pipeline.stop();
@@ -113,11 +116,16 @@ impl Shared {
         send(&self.threads.background, job);
     }
 
-    /// Runs a job on the background thread or, if there is none, at the end of the commit that is
-    /// under way: it may need the log.
+    /// Runs a flush on the thread for such, or here if there is none.
+    pub(super) fn on_flush_thread(&self, job: Job) {
+        send(&self.threads.flushes, job);
+    }
+
+    /// Runs a flush on the thread for such or, if there is none, at the end of the commit that is
+    /// under way: it needs the log.
     pub(crate) fn later(&self, job: Job) {
         match self.has_threads() {
-            true => self.background(job),
+            true => self.on_flush_thread(job),
             false => lock(&self.threads.deferred).push_back(job),
         }
     }
@@ -157,6 +165,7 @@ impl Shared {
             // Where that fails, the next segment is made when it is needed, and that says why it cannot be.
             if let Ok(spare) = Spare::make(&*io, &dir, bytes) {
                 shared.pipeline.log().put_spare(spare);
+                shared.reserve.grow(&*io, &shared.data, bytes);
             }
             shared.making_spare.store(false, std::sync::atomic::Ordering::Relaxed);
         }));

@@ -6,7 +6,9 @@
 //!    written again while its segment lives.
 //! 3. A segment's header and its name are durable before its first frame is written.
 //! 4. After a failed write or sync the log takes nothing more until the store is reopened: what
-//!    the disk holds of that batch is unknown, and syncing again would prove nothing.
+//!    the disk holds of that batch is unknown, and syncing again would prove nothing. The one
+//!    exception is a full disk: then the batch is cut off by a new segment, whose header says where
+//!    the log ended before it, and only then is it said that nothing was written.
 
 mod recovery;
 mod segment;
@@ -19,7 +21,7 @@ use stoa_format::wal::{BLOCK_BYTES, FRAME_ALIGN, FrameKind, OuterShell, SegmentH
 use stoa_format::{Lsn, SegmentNumber, StoreId};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::{File, Io};
+use crate::io::{File, Io, is_out_of_space};
 
 pub use recovery::{Recovery, recover};
 pub(crate) use segment::io_error;
@@ -27,10 +29,19 @@ pub use segment::{Spare, read_frame, segment_path};
 
 /// The first segment's size.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
-/// On a full disk a store is opened with a segment of this size: enough to read, and to delete.
+/// On a full disk a segment has this size, unless one batch needs more: enough to open, and to delete.
 const SEGMENT_BYTES_FULL: u64 = 128 << 10;
 /// No segment is made greater than this, unless one batch needs it.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// How much room there is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// As far as is known, enough for segments of the usual size.
+    Plenty,
+    /// The disk is full: no more is taken than is needed.
+    Tight,
+}
 
 /// Where a frame stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +84,8 @@ pub struct Log {
     durable_lsn: Lsn,
     /// The last frame is a seal frame.
     sealed: bool,
+    /// What a full disk kept of a batch lies behind the last frame: nothing more goes into this segment.
+    torn: bool,
     /// Why it takes nothing more.
     failed: Option<Error>,
     spare: Option<Spare>,
@@ -84,16 +97,20 @@ impl Log {
     ///
     /// # Errors
     /// If the segment cannot be made durable.
-    pub fn begin(io: Arc<dyn Io>, dir: &Path, store: StoreId, incarnation: u64, recovery: Recovery) -> Result<Self> {
+    pub fn begin(
+        io: Arc<dyn Io>,
+        dir: &Path,
+        store: StoreId,
+        incarnation: u64,
+        recovery: Recovery,
+        room: Room,
+    ) -> Result<Self> {
         let next_lsn = Lsn(recovery.last_lsn.0 + 1);
         let (previous, previous_end) = (recovery.last_segment, recovery.end);
         let number = SegmentNumber(recovery.highest_number.0 + 1);
         let header = SegmentHeader { store, number, incarnation, first_lsn: next_lsn, previous, previous_end };
-        let spare = match Spare::make_now(&*io, dir, SEGMENT_BYTES_MIN) {
-            Err(error) if error.kind() == ErrorKind::NoSpace => Spare::make_now(&*io, dir, SEGMENT_BYTES_FULL)?,
-            made => made?,
-        };
-        let bytes = spare.bytes;
+        let bytes = if room == Room::Tight { SEGMENT_BYTES_FULL } else { SEGMENT_BYTES_MIN };
+        let spare = Spare::make_now(&*io, dir, bytes)?;
         let file = spare.become_segment(&*io, dir, &header)?;
         let mut segments: VecDeque<_> = recovery.segments.into();
         segments.push_back(LiveSegment { number, first_lsn: next_lsn, bytes });
@@ -109,6 +126,7 @@ impl Log {
             next_lsn,
             durable_lsn: recovery.last_lsn,
             sealed: true,
+            torn: false,
             failed: None,
             spare: None,
             buffer: Vec::new(),
@@ -155,15 +173,15 @@ impl Log {
     /// # Errors
     /// `NOSPACE` or `IOERROR` if a new segment is needed and cannot be made; nothing has changed
     /// then, and trying again later is safe.
-    pub fn ensure_room(&mut self, bytes: u64) -> Result<()> {
+    pub fn ensure_room(&mut self, bytes: u64, room: Room) -> Result<()> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
         let need = round_to_block(bytes) + BLOCK_BYTES as u64;
-        match self.write_at + need <= self.current_bytes() {
-            true => Ok(()),
-            false => self.next_segment(need),
+        if !self.torn && self.write_at + need <= self.current_bytes() {
+            return Ok(());
         }
+        self.next_segment(need, room)
     }
 
     /// Begins a new segment, with room in this one or not, in a file that never was another's.
@@ -177,16 +195,15 @@ impl Log {
         if let Some(spare) = self.spare.take() {
             spare.discard(&*self.io)?;
         }
-        self.next_segment(BLOCK_BYTES as u64)
+        self.next_segment(BLOCK_BYTES as u64, Room::Plenty)
     }
 
-    fn next_segment(&mut self, need: u64) -> Result<()> {
+    fn next_segment(&mut self, need: u64, room: Room) -> Result<()> {
         let spare = match self.spare.take() {
             Some(spare) if spare.bytes >= need + BLOCK_BYTES as u64 => spare,
             unfit => {
                 self.spare = unfit;
-                let wanted = self.current_bytes().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
-                Spare::make_now(&*self.io, &self.dir, wanted.max(round_to_block(need) + BLOCK_BYTES as u64))?
+                self.make_next(need + BLOCK_BYTES as u64, room)?
             }
         };
         let last = self.segments.back().map_or(SegmentNumber(0), |segment| segment.number);
@@ -204,14 +221,47 @@ impl Log {
         self.segments.push_back(LiveSegment { number, first_lsn: self.next_lsn, bytes });
         self.write_at = BLOCK_BYTES as u64;
         self.end = self.write_at;
+        self.torn = false;
         Ok(())
+    }
+
+    /// Makes a segment of `bytes_min` at least, as great as the disk has room for.
+    fn make_next(&self, bytes_min: u64, room: Room) -> Result<Spare> {
+        let usual = self.current_bytes().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let sizes = match room {
+            Room::Plenty => [usual, SEGMENT_BYTES_MIN],
+            Room::Tight => [SEGMENT_BYTES_FULL, BLOCK_BYTES as u64],
+        };
+        let [first, second] = sizes.map(|bytes| bytes.max(bytes_min));
+        match Spare::make_now(&*self.io, &self.dir, first) {
+            Err(error) if error.kind() == ErrorKind::NoSpace && second < first => {
+                Spare::make_now(&*self.io, &self.dir, second)
+            }
+            made => made,
+        }
+    }
+
+    /// Cuts off what a full disk may have kept of a batch, by a new segment: once this is done, no
+    /// recovery will believe any of it.
+    ///
+    /// # Errors
+    /// If that cannot be done, nobody knows what recovery will find: the log takes nothing more.
+    pub fn cut_torn(&mut self) -> Result<()> {
+        if !self.torn {
+            return Ok(());
+        }
+        self.ensure_room(BLOCK_BYTES as u64, Room::Tight).map_err(|error| {
+            let source = std::io::Error::other(error.message().to_owned());
+            self.fail(self.next_lsn, source)
+        })
     }
 
     /// Appends one batch: a frame around each body, one write, one sync. Room must have been
     /// ensured. Answers where each frame stands; all of them are durable then.
     ///
     /// # Errors
-    /// `INDOUBT` if the write or the sync failed; the log takes nothing more then.
+    /// `INDOUBT` if the write or the sync failed; the log takes nothing more then. `NOSPACE` if the disk
+    /// was full: see [`Log::cut_torn`].
     pub fn append<'a>(&mut self, bodies: impl Iterator<Item = &'a [u8]>) -> Result<Vec<FramePlace>> {
         self.append_frames(FrameKind::Data, bodies)
     }
@@ -225,7 +275,10 @@ impl Log {
         if self.sealed || self.failed.is_some() {
             return Ok(());
         }
-        self.ensure_room(BLOCK_BYTES as u64)?;
+        match self.ensure_room(BLOCK_BYTES as u64, Room::Plenty) {
+            Err(error) if error.kind() == ErrorKind::NoSpace => self.ensure_room(BLOCK_BYTES as u64, Room::Tight)?,
+            ensured => ensured?,
+        }
         self.append_frames(FrameKind::Seal, std::iter::once(&[][..])).map(drop)
     }
 
@@ -263,8 +316,13 @@ impl Log {
         buffer.resize(round_to_block(buffer.len() as u64) as usize, 0);
         assert!(self.write_at + buffer.len() as u64 <= self.current_bytes(), "room was ensured for the batch");
         let written = self.file.write_all_at(&buffer, self.write_at).and_then(|()| self.file.sync_data());
-        if let Err(source) = written {
-            return Err(self.fail(lsn, source));
+        match written {
+            Ok(()) => {}
+            Err(source) if is_out_of_space(&source) => {
+                self.torn = true;
+                return Err(io_error("writing", &segment_path(&self.dir, segment), source));
+            }
+            Err(source) => return Err(self.fail(lsn, source)),
         }
         self.end = self.write_at + frames_end as u64;
         self.write_at += buffer.len() as u64;

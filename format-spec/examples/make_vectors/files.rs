@@ -1,5 +1,6 @@
 //! Vectors of the files that are replaced whole: `STORE`, `CATALOGUE`, `MANIFEST`.
 
+use stoa_format::install::Install;
 use stoa_format::manifest::{
     FilePlace, FileRef, ManifestBody, ManifestHeader, PeriodRef, SectionContent, SectionRef, append_copy,
 };
@@ -7,6 +8,34 @@ use stoa_format::store::{CatalogueBody, CatalogueEntry, CatalogueFile, StoreFile
 use stoa_format::{AttrId, Epoch, FileId, KeyEpoch, Keyspace, Period, PoolId, Seq, StoreId};
 
 use super::{Vector, and, bad, cut, good, summed, with};
+
+/// An install of one file, with a new set of live ordinals.
+pub fn installs() -> Vec<Vector> {
+    const S: &str = "install";
+    let file = manifest_body().files.remove(1);
+    let install = Install {
+        id: FileId(9),
+        next_ordinal: 1000,
+        next_group_id: 3,
+        next_age: 5,
+        groups: 2,
+        live: Some(vec![1, 2]),
+        dropped: vec![(FileId(1), 3)],
+        files: vec![file],
+    };
+    let bytes = install.encode();
+    let none = Install::default().encode();
+    vec![
+        good(S, "all there is", bytes.clone()),
+        good(S, "nothing", none.clone()),
+        bad(S, "empty", vec![], "install at offset 0: ends too early"),
+        bad(S, "version 2", with(&none, 0, &[2]), "install at offset 0: version is unknown"),
+        bad(S, "a byte more", and(&none, &[0]), "install at offset 10: bytes are left over"),
+        bad(S, "more sections than bytes", with(&none, 8, &[9]), "install at offset 9: counts more than there is"),
+        bad(S, "more files than bytes", with(&none, 9, &[1]), "install at offset 10: counts more than there is"),
+        bad(S, "place 3", with(&bytes, 16, &[3]), "install at offset 17: file place is unknown"),
+    ]
+}
 
 /// Of year 2023; what is in the examples needs no other.
 const TIME_MS: u64 = 1_700_000_000_000;

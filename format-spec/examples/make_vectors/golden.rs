@@ -64,6 +64,8 @@ pub fn files() -> Vec<(&'static str, Vec<Vector>)> {
         ("frame.jsonl", log::frames()),
         ("inner-shell.jsonl", log::inner_shells()),
         ("operations.jsonl", log::operations()),
+        ("history.jsonl", log::history_files()),
+        ("install.jsonl", files::installs()),
         ("store.jsonl", files::store_files()),
         ("catalogue.jsonl", files::catalogues()),
         ("manifest.jsonl", files::manifests()),

@@ -1,5 +1,6 @@
 //! Vectors of the log: segment headers, frames, inner shells, operations.
 
+use stoa_format::history::{HistoryHeader, append_record};
 use stoa_format::ops::{CellRef, EventKind, Operation, PUT_CREATES, PUT_DELETES, Subject, append_transaction};
 use stoa_format::ops::{begin_frame, encode_cells};
 use stoa_format::wal::{FrameKind, InnerShell, OuterShell, SegmentHeader};
@@ -133,6 +134,40 @@ pub fn inner_shells() -> Vec<Vector> {
         bad(S, "reserved bytes", with(&shell, 44, &[1]), "inner shell at offset 44: reserved bytes are not zero"),
         bad(S, "sealed bytes cut", cut(&shell, 1), "inner shell at offset 80: ends too early"),
         bad(S, "a byte more", and(&shell, &[0]), "inner shell at offset 124: bytes are left over"),
+    ]
+}
+
+pub fn history_header() -> Vec<u8> {
+    let mut out = Vec::new();
+    HistoryHeader { pool: PoolId([0x33; 16]), first_seq: Seq(9), last_seq: Seq(10), count: 1 }.encode(&mut out);
+    out
+}
+
+pub fn history_files() -> Vec<Vector> {
+    const S: &str = "history file";
+    const SUM: &str = "history header at offset 48: checksum does not match";
+    let head = history_header();
+    let mut file = head.clone();
+    append_record(&inner_shell(), &mut file);
+    let headed = |header: Vec<u8>| and(&summed(header), &file[52..]);
+    vec![
+        good(S, "one frame", file.clone()),
+        good(S, "newer write version", headed(with(&head, 10, &[2]))),
+        bad(S, "empty", vec![], "history header at offset 0: ends too early"),
+        bad(S, "another magic", with(&file, 0, b"X"), "history header at offset 0: magic does not match"),
+        bad(S, "flipped bit in the header", with(&file, 13, &[0]), SUM),
+        bad(
+            S,
+            "newer read version",
+            headed(with(&head, 8, &[2])),
+            "history header at offset 8: read version is newer than this program",
+        ),
+        bad(S, "Seqs out of order", headed(with(&head, 36, &[8])), "history header at offset 28: names no frame"),
+        bad(S, "no frame", headed(with(&head, 44, &[0])), "history header at offset 28: names no frame"),
+        bad(S, "a frame is missing", headed(with(&head, 44, &[2])), "history file at offset 184: ends too early"),
+        bad(S, "a byte more", and(&file, &[0]), "history file at offset 184: bytes are left over"),
+        bad(S, "cut", cut(&file, 1), "history file at offset 60: ends too early"),
+        bad(S, "flipped bit in a frame", with(&file, 100, &[1]), "history file at offset 184: checksum does not match"),
     ]
 }
 

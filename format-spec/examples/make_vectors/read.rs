@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use stoa_format::DecodeError;
 use stoa_format::column::{Cell, ColumnPage};
+use stoa_format::history::Records;
+use stoa_format::install::Install;
 use stoa_format::manifest::{ManifestBody, SectionContent, decode_file};
 use stoa_format::ops::{CellRef, Cells, FrameReader, Operation, Subject};
 use stoa_format::run::{Footer, Header, PageFrame, Trailer, Zone};
@@ -23,6 +25,8 @@ pub fn decode(structure: &str, bytes: &[u8]) -> Result<Value, DecodeError> {
         "frame" => frame(bytes),
         "inner shell" => inner_shell(bytes),
         "transactions" => transactions(bytes),
+        "history file" => history_file(bytes),
+        "install" => install(bytes),
         "STORE" => store(bytes),
         "CATALOGUE" => catalogue(bytes),
         "catalogue body" => catalogue_body(bytes),
@@ -119,6 +123,29 @@ fn cell_ref(cell: CellRef<'_>) -> Value {
         CellRef::Int(value) => value.into(),
         CellRef::Bytes(value) => hex(value).into(),
     }
+}
+
+fn history_file(bytes: &[u8]) -> Result<Value, DecodeError> {
+    let (header, mut records) = Records::decode(bytes)?;
+    let mut bodies = Vec::new();
+    while let Some(body) = records.next_record()? {
+        bodies.push(hex(body));
+    }
+    Ok(json!({
+        "first_seq": header.first_seq.0, "frames": bodies, "last_seq": header.last_seq.0,
+        "pool": header.pool.to_string(),
+    }))
+}
+
+fn install(bytes: &[u8]) -> Result<Value, DecodeError> {
+    let install = Install::decode(bytes)?;
+    let dropped: Vec<_> = install.dropped.iter().map(|(file, section)| json!([file.0, section])).collect();
+    let files: Vec<_> = install.files.iter().map(|file| json!([file.id.0, file.len, file.sections.len()])).collect();
+    Ok(json!({
+        "dropped": dropped, "files": files, "groups": install.groups, "id": install.id.0,
+        "live": install.live.as_deref().map(hex), "next_age": install.next_age,
+        "next_group_id": install.next_group_id, "next_ordinal": install.next_ordinal,
+    }))
 }
 
 fn store(bytes: &[u8]) -> Result<Value, DecodeError> {

@@ -23,6 +23,7 @@ pub fn example(name: &str) -> Option<Vec<u8>> {
         "segment-header" => log::segment_header(),
         "seal-frame" => log::outer(FrameKind::Seal, b""),
         "inner-shell" => log::inner_shell(),
+        "history-header" => log::history_header(),
         "operations" => log::small_frame(),
         "manifest-header" => files::manifest_header(),
         "run-header" => runs::header(),

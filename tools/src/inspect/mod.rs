@@ -142,6 +142,7 @@ enum FileKind {
     History,
     KeyFile,
     Lock,
+    Reserve,
 }
 
 impl FileKind {
@@ -166,6 +167,7 @@ impl FileKind {
             "CATALOGUE" => Some(Self::Catalogue),
             "MANIFEST" => Some(Self::Manifest),
             "LOCK" => Some(Self::Lock),
+            "RESERVE" => Some(Self::Reserve),
             _ if name.ends_with(".wal") => Some(Self::Segment),
             _ if [".run", ".col", ".idx"].iter().any(|ending| name.ends_with(ending)) => Some(Self::Run),
             _ if name.ends_with(".frames") => Some(Self::History),
@@ -197,6 +199,13 @@ impl Inspector<'_> {
                 let open =
                     if self.site.is_running() { "a process has the store open" } else { "nobody has the store open" };
                 self.printer.note(&name, open)?;
+            }
+            Some(FileKind::Reserve) => {
+                let note = match bytes.len() {
+                    0 => "the disk was full: the room was given back".to_owned(),
+                    kept => format!("keeps {kept} bytes of room for a full disk; what it holds means nothing"),
+                };
+                return Ok(self.printer.note(&name, &note)?);
             }
             None => bail!("{} is no file of a store that this program knows", path.display()),
         }

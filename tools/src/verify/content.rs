@@ -62,6 +62,7 @@ fn look(verification: &Verification<'_>, key_file: &Path, passphrase: Option<Sec
     options.passphrase = passphrase;
     options.create = false;
     options.threads = false;
+    options.limits.reserve_bytes = 0;
     options.io = Arc::new(Overlay::new());
     let store = match Store::open(options) {
         Ok(store) => store,

@@ -135,7 +135,9 @@ impl Draft<'_> {
             changed = self.set_sign_in(ordinal, state)?;
         } else if check.verified {
             let old = self.now_ms.saturating_sub(state.last_success_ms) >= SUCCESS_GRAIN_MS;
-            if state.failures > 0 || state.locked_until_ms > 0 || old {
+            // On a full disk people still sign in; when they last did is not written down then.
+            let worth = old && !self.snapshot.pool.shared.is_full();
+            if state.failures > 0 || state.locked_until_ms > 0 || worth {
                 changed = self.set_sign_in(ordinal, SignIn { last_success_ms: self.now_ms, ..SignIn::default() })?;
             }
         }

@@ -64,6 +64,7 @@ impl Draft<'_> {
 
     fn delete_memberships(&mut self, ordinal: Ordinal) -> Result<()> {
         let sub = self.sub(ordinal)?;
+        self.reads.insert(super::groups_conflict(ordinal));
         for flat in self.keys_with(&Key::new(keyspace::GROUPS_OF).ordinal(ordinal).flat())?.into_keys() {
             let group = last_number(&flat).unwrap_or_default();
             if let Some(name) = self.key(&Key::new(keyspace::GROUP_NAMES).number(group).flat())? {

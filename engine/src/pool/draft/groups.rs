@@ -180,6 +180,8 @@ impl Draft<'_> {
                 Some(user) => user.sub,
                 None => self.snapshot.sub_of(ordinal)?,
             };
+            // Who deletes the user meanwhile has not seen that it joined.
+            self.writes.insert(super::groups_conflict(ordinal));
             let value = add.then(Bytes::new);
             self.count_fact(sub, &format!("$group:{name}"), b"", add);
             self.set_key(member, value.clone());

@@ -173,3 +173,14 @@ pub(crate) fn index_keys(snapshot: &Snapshot, ordinal: Ordinal) -> Result<Vec<(A
     keys.dedup();
     Ok(keys)
 }
+
+/// Whether two users own the same value of an alias.
+pub(crate) fn share_alias(snapshot: &Snapshot, attr: AttrId, one: Ordinal, other: Ordinal) -> Result<bool> {
+    let Some(attribute) = snapshot.schema().by_id(attr) else {
+        return Ok(snapshot.sub_of(one)? == snapshot.sub_of(other)?);
+    };
+    let mut reserved = Vec::new();
+    let draft = Draft::new(snapshot, &mut reserved);
+    let others = draft.alias_keys(other, attribute)?;
+    Ok(draft.alias_keys(one, attribute)?.iter().any(|key| others.contains(key)))
+}

@@ -8,6 +8,7 @@
 //!    the snapshot, the draft is still right. The leader checks that, and only that.
 //! 3. Uniqueness is judged on the state after the whole transaction, so two users can swap.
 
+mod bounds;
 mod creds;
 mod delete;
 mod groups;
@@ -109,6 +110,11 @@ pub(crate) fn sign_in_conflict(ordinal: Ordinal) -> u64 {
     conflict(1, &ordinal.0.to_be_bytes())
 }
 
+/// The conflict key of which groups a user is in.
+pub(crate) fn groups_conflict(ordinal: Ordinal) -> u64 {
+    conflict(5, &ordinal.0.to_be_bytes())
+}
+
 /// The conflict key of what every transaction rests on: whoever writes it beats all drafts.
 pub(crate) fn schema_conflict() -> u64 {
     conflict(3, b"schema")
@@ -155,6 +161,7 @@ impl<'a> Draft<'a> {
             outcomes.push(draft.apply(op).map_err(|error| error.at_op(i))?);
         }
         draft.check_claims()?;
+        draft.check_bounds(token_key.as_ref())?;
         if draft.is_empty() && token_key.is_none() {
             return Ok(Draught::Answer(Committed { seq: snapshot.seq, replayed: false, outcomes }));
         }

@@ -1,4 +1,4 @@
-//! What is stored twice: indexes against columns, lists against their other direction.
+//! Indexes against columns.
 //!
 //! Each entry that the data calls for is looked up; if as many entries stand in the index, there
 //! are no others. Only if there are, the index is walked to name them.
@@ -13,14 +13,14 @@ use stoa_format::{AttrId, Keyspace, Ordinal};
 use super::{Finding, REBUILD, Report};
 use crate::error::{Error, Result};
 use crate::memtable::flat_key;
-use crate::pool::draft::index::index_keys;
-use crate::pool::keyspace::{self, Key, first_number, last_number, split_terminated, start_of};
+use crate::pool::draft::index::{index_keys, share_alias};
+use crate::pool::keyspace::{self, last_number, start_of};
 use crate::pool::open::OpenPool;
 use crate::pool::snapshot::Snapshot;
 use crate::store::compaction::Progress;
 
 /// Between two looks at whether to go on.
-const STRIDE: u64 = 1024;
+pub(super) const STRIDE: u64 = 1024;
 
 impl OpenPool {
     pub(super) fn verify_indexes(
@@ -47,16 +47,11 @@ impl OpenPool {
             }
             progress.done.fetch_add(u64::from((at as u64).is_multiple_of(STRIDE)), Relaxed);
         }
-        let mut held = 0;
-        for keyspace in [keyspace::ALIASES, keyspace::ORDER] {
-            held += self.count_keys(snapshot, keyspace, report);
-        }
+        let held = self.verify_owners(snapshot, report) + self.count_keys(snapshot, keyspace::ORDER, report);
         report.entries += expected;
         if held != expected {
             self.find_extra_entries(snapshot, report);
         }
-        self.verify_both_ways(snapshot, keyspace::MEMBERS, keyspace::GROUPS_OF, turned_pair, report);
-        self.verify_both_ways(snapshot, keyspace::IDENTITIES_OF, keyspace::IDENTITIES, turned_identity, report);
         Ok(())
     }
 
@@ -68,6 +63,41 @@ impl OpenPool {
         });
         if let Err(error) = scanned {
             report.found(self.unreadable(name_of(keyspace), &error));
+        }
+        count
+    }
+
+    /// Counts the entries of the alias index; no two users own a value.
+    fn verify_owners(&self, snapshot: &Snapshot, report: &mut Report) -> u64 {
+        let mut count = 0;
+        let mut last: Option<([u8; 10], Vec<Ordinal>)> = None;
+        let scanned = snapshot.scan_prefix(&start_of(keyspace::ALIASES), |key, _| {
+            count += 1;
+            let (Some(value), Some(owner)) = (key.first_chunk::<10>(), last_number(key)) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let owner = Ordinal(owner);
+            match &mut last {
+                // Of equal hashes the values are compared.
+                Some((before, owners)) if before == value => {
+                    let attr = AttrId(u16::from_be_bytes([value[0], value[1]]));
+                    for other in owners.iter() {
+                        if snapshot.is_live(owner)
+                            && snapshot.is_live(*other)
+                            && share_alias(snapshot, attr, owner, *other)?
+                        {
+                            let flat = flat_key(keyspace::ALIASES, key);
+                            report.found(self.index_finding(&flat, Some(attr), "has two owners of one value"));
+                        }
+                    }
+                    owners.push(owner);
+                }
+                _ => last = Some((*value, vec![owner])),
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        if let Err(error) = scanned {
+            report.found(self.unreadable(name_of(keyspace::ALIASES), &error));
         }
         count
     }
@@ -92,40 +122,6 @@ impl OpenPool {
         }
     }
 
-    /// Every entry of `one` has its counterpart in `other`, and there are as many.
-    fn verify_both_ways(
-        &self,
-        snapshot: &Snapshot,
-        one: Keyspace,
-        other: Keyspace,
-        turned: impl Fn(&[u8]) -> Option<Bytes>,
-        report: &mut Report,
-    ) {
-        let mut count = 0;
-        let scanned = snapshot.scan_prefix(&start_of(one), |key, _| {
-            count += 1;
-            let found = match turned(key) {
-                Some(flat) => snapshot.key(&flat)?.is_some(),
-                None => false,
-            };
-            if !found {
-                let what = format!("lacks the counterpart of an entry of {}", name_of(one));
-                report.found(self.index_finding(&start_of(other), None, &what));
-            }
-            Ok(ControlFlow::Continue(()))
-        });
-        if let Err(error) = scanned {
-            report.found(self.unreadable(name_of(one), &error));
-            return;
-        }
-        let others = self.count_keys(snapshot, other, report);
-        report.entries += count;
-        if others > count {
-            let what = format!("has {} entries without a counterpart in {}", others - count, name_of(one));
-            report.found(self.index_finding(&start_of(other), None, &what));
-        }
-    }
-
     fn index_finding(&self, flat: &Bytes, attr: Option<AttrId>, what: &str) -> Finding {
         let schema = Arc::clone(&self.version.load().documents.schema);
         let attribute = attr.map(|attr| match schema.by_id(attr) {
@@ -145,7 +141,7 @@ impl OpenPool {
         }
     }
 
-    fn unreadable(&self, place: &str, error: &Error) -> Finding {
+    pub(super) fn unreadable(&self, place: &str, error: &Error) -> Finding {
         Finding {
             pool: Some(self.id),
             file: place.to_owned(),
@@ -158,25 +154,19 @@ impl OpenPool {
     }
 }
 
-fn name_of(keyspace: Keyspace) -> &'static str {
+pub(super) fn name_of(keyspace: Keyspace) -> &'static str {
     match keyspace {
         keyspace::ALIASES => "alias index",
         keyspace::ORDER => "order index",
+        keyspace::MULTI => "elements of multi-valued attributes",
+        keyspace::GROUPS => "groups",
+        keyspace::GROUP_NAMES => "names of groups",
+        keyspace::FACTORS => "factors",
+        keyspace::FACTOR_IDS => "ids of factors",
         keyspace::MEMBERS => "members of groups",
         keyspace::GROUPS_OF => "groups of users",
         keyspace::IDENTITIES => "identities",
         keyspace::IDENTITIES_OF => "identities of users",
         _ => "a keyspace",
     }
-}
-
-/// The other direction of a membership.
-fn turned_pair(key: &[u8]) -> Option<Bytes> {
-    Some(Key::new(keyspace::GROUPS_OF).number(last_number(key)?).number(first_number(key)?).flat())
-}
-
-/// The other direction of a linked identity.
-fn turned_identity(key: &[u8]) -> Option<Bytes> {
-    let (provider, subject) = split_terminated(key.get(8..)?)?;
-    Some(Key::new(keyspace::IDENTITIES).terminated(&provider).rest(subject).flat())
 }

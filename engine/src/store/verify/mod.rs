@@ -2,6 +2,9 @@
 //! twice agrees with itself.
 
 mod indexes;
+mod lists;
+#[cfg(test)]
+mod tests;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use super::install::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
 use crate::pool::open::{OpenPool, lock};
+use crate::pool::snapshot::Snapshot;
 use crate::run::RunError;
 
 /// No more findings than this are kept of one pool.
@@ -24,6 +28,14 @@ const FINDINGS_MAX: usize = 1000;
 pub(super) const RESTORE: &str = "restore the pool from a backup, or export what can be read";
 /// What to do about an index that contradicts its column.
 pub(super) const REBUILD: &str = "export the pool and import it into a new one, which builds its indexes anew";
+
+/// A state of a pool that is verified.
+struct Pinned {
+    snapshot: Snapshot,
+    /// The sum of all facts, if it is known.
+    digest: Option<u128>,
+    groups: u64,
+}
 
 /// Something that is not as it should be. Names places, never values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +135,8 @@ impl OpenPool {
 
     fn verify(self: &Arc<Self>, progress: &Progress) -> Result<Report> {
         let mut report = Report::default();
-        let snapshot = self.snapshot();
+        let pinned = self.pin();
+        let snapshot = &pinned.snapshot;
         let files = &snapshot.version.runs.files;
         progress.total.store(files.iter().map(|(file, _)| file.len).sum(), Relaxed);
         for (file, run) in files {
@@ -133,8 +146,15 @@ impl OpenPool {
             found.into_iter().for_each(|finding| report.found(self.run_finding(finding)));
             progress.done.fetch_add(file.len, Relaxed);
         }
+        let files_are_sound = report.findings.is_empty();
         self.verify_frames(&mut report);
-        self.verify_indexes(&snapshot, progress, &mut report)?;
+        self.verify_indexes(snapshot, progress, &mut report)?;
+        self.verify_lists(snapshot, pinned.groups, progress, &mut report)?;
+        self.go_on(progress)?;
+        match files_are_sound {
+            true => self.verify_digest(&pinned, &mut report),
+            false => report.unchecked.push(format!("pool {}: the digest: some values cannot be read", self.id)),
+        }
         if !report.findings.is_empty() {
             return Ok(report);
         }
@@ -145,6 +165,33 @@ impl OpenPool {
             self.install(Change { verified_ms, ..Change::default() })?;
         }
         Ok(report)
+    }
+
+    /// The newest state, and what is counted along with it.
+    fn pin(self: &Arc<Self>) -> Pinned {
+        // The leader holds the log while it applies.
+        let _log = self.shared.pipeline.log();
+        Pinned { snapshot: self.snapshot(), digest: lock(&self.tree).sum(), groups: self.groups.load(Relaxed) }
+    }
+
+    /// Reads every value of every user, and compares the digest that the log has summed with theirs.
+    fn verify_digest(&self, pinned: &Pinned, report: &mut Report) {
+        let what = match (pinned.snapshot.digest(), pinned.digest) {
+            (Ok(digest), Some(summed)) if digest != summed => {
+                "the users do not add up to the digest that the log has summed".to_owned()
+            }
+            (Ok(_), _) => return,
+            (Err(error), _) => error.message().to_owned(),
+        };
+        report.found(Finding {
+            pool: Some(self.id),
+            file: "digest".to_owned(),
+            offset: None,
+            page: None,
+            attribute: None,
+            what,
+            remedy: RESTORE,
+        });
     }
 
     /// Opens every frame that is kept.
