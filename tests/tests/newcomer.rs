@@ -279,3 +279,30 @@ fn secrets_are_set_without_being_shown_and_rights_are_asked_for() {
     assert!(server.raw(&bytes).starts_with(b"-WRONGPASS"), "the former secret still works");
     server.stop();
 }
+
+/// Every subcommand shows examples, a typing mistake is status 2, and completions name every subcommand.
+#[test]
+fn help_shows_examples_and_completions_name_every_subcommand() {
+    let help = run_well(&["help"]);
+    let names: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() >= 11 && names.contains(&"passwd") && help.contains("Examples:"), "{help}");
+    let completions = run_well(&["completions", "bash"]);
+    for name in names {
+        assert!(completions.contains(&format!("stoa,{name})")), "{name} is not completed");
+        if !matches!(name, "help" | "completions") {
+            assert!(run_well(&[name, "--help"]).contains("stoa "), "{name}");
+            assert!(run_well(&[name, "--help"]).contains("Examples:"), "{name} shows no example");
+        }
+        if name != "help" {
+            assert_eq!(run(&[name, "--no-such-option"]).status.code(), Some(2), "{name}");
+        }
+    }
+    assert_eq!(run(&["imprt"]).status.code(), Some(2));
+}
