@@ -43,7 +43,7 @@ fn by(username: &str) -> UserRef {
 }
 
 fn request<'a>(limit: usize, cursor: Option<&'a str>) -> PageRequest<'a> {
-    PageRequest { limit, cursor, actor: "ops", max_bytes: 4 << 20, min_seq: None }
+    PageRequest { limit, cursor, actor: "ops", max_bytes: 4 << 20, min_seq: None, state: None }
 }
 
 fn usernames() -> Select {

@@ -129,7 +129,7 @@ struct World {
 }
 
 fn page<'a>(limit: usize, cursor: Option<&'a str>) -> PageRequest<'a> {
-    PageRequest { limit, cursor, actor: "model", max_bytes: 4 << 20, min_seq: None }
+    PageRequest { limit, cursor, actor: "model", max_bytes: 4 << 20, min_seq: None, state: None }
 }
 
 impl World {

@@ -4,7 +4,8 @@
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use stoa_engine::password::{Arena, Argon2Params, HashError, hash_new};
+use stoa_engine::password::{Arena, Argon2Params, Caps, HashError, hash_new};
+use zeroize::Zeroizing;
 
 use crate::config::HashingConfig;
 use crate::refusal::{Refusal, Result};
@@ -89,6 +90,40 @@ pub(crate) fn stored_form(secret: &[u8], params: &Argon2Params, arena: &mut Aren
     let mut salt = [0u8; 16];
     getrandom::fill(&mut salt).map_err(|_| Refusal::new("TRYAGAIN", "the system gives no random bytes"))?;
     hash_new(secret, salt, params, arena).map(String::into_boxed_str).map_err(refusal)
+}
+
+/// A new password on its way to its stored form.
+pub(crate) struct NewSecret {
+    /// As it was sent.
+    pub text: Zeroizing<Vec<u8>>,
+    /// Hashes that it may not match.
+    pub former: Vec<Box<str>>,
+}
+
+impl NewSecret {
+    /// The stored form.
+    ///
+    /// # Errors
+    /// `REUSED` for a password that was used before, `LIMIT` where it is too long.
+    pub(crate) fn stored_form(&self, params: &Argon2Params, arena: &mut Arena) -> Result<Box<str>> {
+        refuse_reused(&self.text, &self.former, arena)?;
+        stored_form(&self.text, params, arena)
+    }
+}
+
+/// Refuses a password that matches one of these hashes.
+///
+/// # Errors
+/// `REUSED`
+pub(crate) fn refuse_reused(secret: &[u8], former: &[Box<str>], arena: &mut Arena) -> Result<()> {
+    for hash in former {
+        // One that can no longer be checked stands in nobody's way.
+        let Ok(hash) = stoa_engine::password::parse(hash, &Caps::default()) else { continue };
+        if hash.verify(secret, arena).unwrap_or(false) {
+            return Err(Refusal::new("REUSED", "this pool's policy does not take a password that was used lately"));
+        }
+    }
+    Ok(())
 }
 
 /// What a hash that is not taken answers.

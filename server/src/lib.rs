@@ -10,7 +10,8 @@
 //! | `command` | the one declaration of the commands, and what is generated from it |
 //! | `acl` · `audit` | who may do what; who did |
 //! | `args` · `dispatch` | arguments; what each command does |
-//! | `hashing` | threads for password hashing |
+//! | `io` | disk reads that hold up their own connection only |
+//! | `hashing` · `names` | threads for password hashing; listings of names that no pool keeps |
 //!
 //! No argument of a request is ever echoed: not in errors, logs, metrics or listings of connections.
 
@@ -24,7 +25,9 @@ mod dispatch;
 mod error;
 mod hashing;
 mod health;
+mod io;
 mod listener;
+mod names;
 mod refusal;
 mod resp;
 mod serve;
@@ -32,9 +35,10 @@ mod shared;
 mod stats;
 mod tls;
 
-pub use acl::{FirstSecret, mint_admin};
+pub use acl::{FirstSecret, mint_admin, reset_secret};
 pub use config::{DEFAULT_METRICS_PORT, DEFAULT_PORT, HashingConfig, Limits, ServerConfig, StoreBudgets, TlsConfig};
 pub use error::ServeError;
+pub use io::for_server;
 pub use serve::{Addresses, Server, serve};
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::error::ServeError;
 use crate::hashing::Hashing;
 use crate::health;
 use crate::listener::{self, Listener};
+use crate::names::NameLists;
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::tls;
@@ -73,6 +74,8 @@ impl Server {
         let audit = Audit::load(&store).map_err(ServeError::Access)?;
         let hashing = Hashing::start(&config.hashing)
             .map_err(|source| ServeError::Listen { address: "threads for password hashing".to_string(), source })?;
+        let names = NameLists::new(config.store.cursor_ttl_ms)
+            .ok_or_else(|| ServeError::Access("the system gives no random bytes".to_string()))?;
         let (listeners, metrics, addresses) = listen(&config).await?;
         let (stop, stopping) = watch::channel(false);
         let node_id = blake3::hash(store.info().id.to_string().as_bytes()).to_hex()[..40].to_string();
@@ -86,6 +89,7 @@ impl Server {
             hashing,
             stats: Stats::new(),
             audit,
+            names,
             runtime: Handle::current(),
             started_at: Instant::now(),
             node_id,

@@ -12,6 +12,7 @@ use crate::audit::Audit;
 use crate::config::ServerConfig;
 use crate::connection::Clients;
 use crate::hashing::Hashing;
+use crate::names::NameLists;
 use crate::stats::Stats;
 
 /// The state of one server.
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub stats: Stats,
     /// The audit log.
     pub audit: Audit,
+    /// Listings of names that no pool keeps.
+    pub names: NameLists,
     /// Permits for long reads.
     pub scans: Arc<Semaphore>,
     /// Where tasks are started from other threads.

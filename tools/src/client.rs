@@ -2,15 +2,37 @@
 
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use zeroize::Zeroizing;
+
+use crate::passphrase::{read_given, read_stdin};
 
 /// No reply is longer: pages end at 4 MiB.
 const BULK_MAX_BYTES: usize = 64 << 20;
 /// Replies nest no deeper.
 const DEPTH_MAX: usize = 32;
+
+/// As whom a subcommand speaks to a server.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct LoginArgs {
+    /// To a server: the access-control user [default: admin, if a secret is given]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// To a server: read the user's secret from this file; with --user alone it comes from standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "secret_fd")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// To a server: read the user's secret from this open file descriptor
+    #[arg(long, value_name = "N")]
+    pub(crate) secret_fd: Option<u32>,
+}
+
+impl LoginArgs {
+    /// Whether any of them was given.
+    pub(crate) fn given(&self) -> bool {
+        self.user.is_some() || self.secret_file.is_some() || self.secret_fd.is_some()
+    }
+}
 
 /// A server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,16 +82,40 @@ pub(crate) struct Client {
 
 impl Client {
     /// Connects, and authenticates if a user or a secret is given.
-    pub(crate) fn connect(address: &str, user: Option<&str>, secret_file: Option<&Path>) -> Result<Self> {
+    pub(crate) fn connect(address: &str, login: &LoginArgs) -> Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| format!("cannot reach {address}"))?;
         stream.set_nodelay(true)?;
         let mut client = Self { reader: BufReader::new(stream.try_clone()?), writer: BufWriter::new(stream) };
-        if let Some(path) = secret_file {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            let secret = Zeroizing::new(text.trim_end_matches(['\n', '\r']).to_owned());
-            client.call(&[b"AUTH", user.unwrap_or("admin").as_bytes(), secret.as_bytes()])?;
+        if login.given() {
+            let user = login.user.as_deref().unwrap_or("admin");
+            let secret = match read_given(login.secret_file.as_deref(), login.secret_fd)? {
+                Some(secret) => secret,
+                None => read_stdin(&format!("Secret of {user}: "))?,
+            };
+            client.call(&[b"AUTH", user.as_bytes(), &secret]).map_err(explained)?;
         }
         Ok(client)
+    }
+
+    /// Sends commands as one transaction and waits for its answers, one a command.
+    ///
+    /// # Errors
+    /// The refusal of the whole, with its first words.
+    pub(crate) fn transact(&mut self, commands: &[Vec<&[u8]>]) -> Result<Vec<Reply>> {
+        self.send(&[b"MULTI"])?;
+        commands.iter().try_for_each(|command| self.send(command))?;
+        self.send(&[b"EXEC"])?;
+        let mut refused = None;
+        for _ in 0..=commands.len() {
+            if let Reply::Error(error) = self.receive()? {
+                refused.get_or_insert(error);
+            }
+        }
+        match self.receive()? {
+            Reply::Array(replies) => Ok(replies),
+            Reply::Error(error) => bail!(refused.unwrap_or(error)),
+            _ => bail!("the server's answer is malformed: is this a stoa server?"),
+        }
     }
 
     /// Sends a command without waiting for its answer.
@@ -93,9 +139,21 @@ impl Client {
     pub(crate) fn call(&mut self, command: &[&[u8]]) -> Result<Reply> {
         self.send(command)?;
         match self.receive()? {
-            Reply::Error(error) => bail!(error),
+            Reply::Error(error) => Err(explained(anyhow::anyhow!(error))),
             reply => Ok(reply),
         }
+    }
+}
+
+/// Adds what to do about a refusal that the server's own words leave open.
+pub(crate) fn explained(error: anyhow::Error) -> anyhow::Error {
+    let text = error.to_string();
+    match text.split(' ').next() {
+        Some("NOAUTH") => {
+            anyhow::anyhow!("{text} Give --user NAME with --secret-file FILE (DATA.admin-secret is admin's)")
+        }
+        Some("WRONGPASS") => anyhow::anyhow!("{text} See --user and --secret-file"),
+        _ => error,
     }
 }
 

@@ -20,7 +20,7 @@ use stoa_format::wrapped::WrappedKey;
 
 use crate::inspect::opener::Opener;
 use crate::inspect::site::Site;
-use crate::passphrase::{KeyArgs, Secret, read_given, read_stdin};
+use crate::passphrase::{KeyArgs, ask_twice, read_given};
 
 /// Makes, shows, rotates and guards the keys of a store.
 #[derive(Debug, Clone, clap::Args)]
@@ -146,16 +146,6 @@ fn init(args: &InitArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     writeln!(out, "made {}: key {}, {guarded}", key_file.display(), status.key_id)?;
     writeln!(out, "keep a copy in a safe place apart from the data: without it the data cannot be read")?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A new secret; at a terminal it is asked for twice.
-fn ask_twice(what: &str) -> anyhow::Result<Secret> {
-    use std::io::IsTerminal;
-    let secret = read_stdin(&format!("{what}: "))?;
-    if io::stdin().is_terminal() && read_stdin(&format!("{what} again: "))? != secret {
-        anyhow::bail!("the two are not the same; nothing was changed");
-    }
-    Ok(secret)
 }
 
 fn rotate(args: &RotateArgs, out: &mut dyn Write) -> anyhow::Result<ExitCode> {

@@ -11,9 +11,11 @@ mod inspect;
 mod keys;
 mod load;
 mod passphrase;
+mod passwd;
 mod sample_command;
 mod serve;
 mod store;
+mod top;
 mod verify;
 
 mod export;
@@ -30,7 +32,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Stoa, an identity store.
 #[derive(Parser)]
-#[command(name = "stoa", version, about, long_about = None, arg_required_else_help = true)]
+#[command(
+    name = "stoa",
+    version,
+    about,
+    long_about = None,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  stoa serve --dev                                          a server to try things out on, 127.0.0.1:7862
+  stoa sample > people.ldif                                 a thousand made-up people
+  stoa import --pool acme --format ldif people.ldif --to 127.0.0.1:7862
+  stoa top                                                  what the server is doing
+  stoa help import                                          more of one of them"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -50,6 +64,10 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Make, show, rotate and guard the keys of a store
     Keys(keys::KeysArgs),
+    /// Set the password of a user, or the secret of an access-control user, without showing it
+    Passwd(passwd::PasswdArgs),
+    /// Show what a server is doing, again and again
+    Top(top::TopArgs),
     /// Write a sample directory (LDIF) with made-up people
     Sample(sample_command::SampleArgs),
     /// Load a population into a new store and measure reads and durable writes
@@ -69,6 +87,8 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Keys(args) => keys::run(args),
+        Command::Passwd(args) => passwd::run(args),
+        Command::Top(args) => top::run(args),
         Command::Sample(args) => sample_command::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions { shell } => {

@@ -18,13 +18,13 @@ pub(crate) type Secret = Zeroizing<Vec<u8>>;
 pub(crate) struct KeyArgs {
     /// The key file; beside the data directory unless given.
     #[arg(long, value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
+    pub(crate) key_file: Option<PathBuf>,
     /// Read the key file's passphrase from this file.
     #[arg(long, value_name = "FILE", conflicts_with = "passphrase_fd")]
-    pub passphrase_file: Option<PathBuf>,
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// Read the key file's passphrase from this open file descriptor.
     #[arg(long, value_name = "N")]
-    pub passphrase_fd: Option<u32>,
+    pub(crate) passphrase_fd: Option<u32>,
 }
 
 impl KeyArgs {
@@ -97,6 +97,18 @@ pub(crate) fn read_stdin(prompt: &str) -> anyhow::Result<Secret> {
         stdin.lock().read_until(b'\n', &mut line)?;
     }
     checked(line).context("standard input gave no secret: give it there, or by --…-file or --…-fd")
+}
+
+/// A new secret: one line of standard input; at a terminal asked for twice.
+///
+/// # Errors
+/// If there is none, or the two differ.
+pub(crate) fn ask_twice(what: &str) -> anyhow::Result<Secret> {
+    let secret = read_stdin(&format!("{what}: "))?;
+    if io::stdin().is_terminal() && read_stdin(&format!("{what} again: "))? != secret {
+        bail!("the two are not the same; nothing was changed");
+    }
+    Ok(secret)
 }
 
 /// The secret without the end of its line.

@@ -63,6 +63,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode> {
     options.limits.token_ttl_ms = budgets.token_ttl_ms.unwrap_or(options.limits.token_ttl_ms);
     options.limits.cursor_ttl_ms = budgets.cursor_ttl_ms.unwrap_or(options.limits.cursor_ttl_ms);
     options.limits.erase_within_ms = budgets.erase_within_ms.unwrap_or(options.limits.erase_within_ms);
+    options.io = stoa_server::for_server(options.io);
     stoa_engine::io::forbid_core_dumps().context("cannot keep keys out of core dumps")?;
     let store = Store::open(options)?;
     if !config.dev {

@@ -34,6 +34,8 @@ struct CheckedUser {
     enabled: bool,
     status: Status,
     stored: Option<Box<str>>,
+    /// The password is older than the pool's policy allows.
+    expired: bool,
     sign_in: SignIn,
     lockout: Lockout,
 }
@@ -58,12 +60,15 @@ impl Check {
         };
         let stored = snapshot.cell_under(&deltas, ordinal, AttrId::PASSWORD)?;
         let stored = stored.and_then(|cell| cell.as_bytes().map(|bytes| String::from_utf8_lossy(bytes).into()));
+        let status = Status::from_code(int(AttrId::STATUS)?).unwrap_or(Status::Unconfirmed);
+        let set_at_ms = int(AttrId::PASSWORD_SET_AT)?;
         let user = CheckedUser {
             ordinal,
             sub: snapshot.sub_of(ordinal)?,
             enabled: int(AttrId::ENABLED)? != 0,
-            status: Status::from_code(int(AttrId::STATUS)?).unwrap_or(Status::Unconfirmed),
+            status,
             stored,
+            expired: set_at_ms > 0 && snapshot.password_policy().is_expired(status, set_at_ms as u64, pool.now_ms()),
             sign_in: snapshot.sign_in(&deltas, ordinal)?,
             lockout: pool.lockout(&snapshot),
         };
@@ -160,6 +165,7 @@ impl Check {
             (_, false, _) => Some(Refusal::Disabled),
             (.., Status::Unconfirmed) => Some(Refusal::Unconfirmed),
             (.., Status::ResetRequired) => Some(Refusal::ResetRequired),
+            (.., Status::ForceChangePassword | Status::Confirmed) if user.expired => Some(Refusal::Expired),
             (.., Status::ForceChangePassword) => Some(Refusal::ChangeRequired),
             (.., Status::Confirmed | Status::External) => None,
         };
@@ -196,7 +202,10 @@ impl Check {
         let upgraded = upgraded.filter(|_| change.is_none() && !self.pool.shared.is_full());
         let (transaction, mut verdict) = self.conclude(matched, upgraded);
         let Some(mut transaction) = transaction else { return done(Ok(verdict)) };
-        let changeable = matches!(verdict.reason, None | Some(Refusal::ChangeRequired | Refusal::ResetRequired));
+        // A password that has grown old is changed by whoever knows it; a temporary one is given anew.
+        let aged = verdict.reason == Some(Refusal::Expired) && verdict.status == Some(Status::Confirmed);
+        let changeable =
+            aged || matches!(verdict.reason, None | Some(Refusal::ChangeRequired | Refusal::ResetRequired));
         if let (true, Some(password), Some(sub)) = (matched && changeable, change, verdict.sub) {
             let user = UserRef::Sub(sub);
             transaction.ops.push(Op::CredSet { user, if_version: None, temporary: false, password });

@@ -9,7 +9,7 @@ use super::open::{OpenPool, lock};
 use super::request::{Committed, Transaction, UserRef};
 use super::snapshot::Snapshot;
 use super::view::Verdict;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// A pool of an open store. Cheap to clone.
 #[derive(Clone)]
@@ -43,14 +43,7 @@ impl Pool {
     /// # Errors
     /// `STALE` if it is not.
     pub fn snapshot_at(&self, min_seq: Option<Seq>) -> Result<Snapshot> {
-        let snapshot = self.snapshot();
-        match min_seq {
-            Some(wanted) if wanted > snapshot.seq() => {
-                let what = format!("this pool is at seq {}: wait, or read without MINSEQ", snapshot.seq());
-                Err(Error::new(ErrorKind::Stale, what))
-            }
-            _ => Ok(snapshot),
-        }
+        self.snapshot().at_least(min_seq)
     }
 
     /// Commits a transaction; it is durable and visible when this returns.

@@ -35,9 +35,11 @@ pub const FACTOR_IDS: Keyspace = Keyspace(11);
 pub const TOKENS: Keyspace = Keyspace(12);
 /// ordinal u64 ‖ attempt id → the verdict given.
 pub const ATTEMPTS: Keyspace = Keyspace(13);
+/// ordinal u64 ‖ number u64, ascending → a password hash that was replaced, while the pool's policy looks back.
+pub const FORMER_PASSWORDS: Keyspace = Keyspace(14);
 
 /// All of them, for what must visit each.
-pub const ALL: [Keyspace; 13] = [
+pub const ALL: [Keyspace; 14] = [
     ALIASES,
     ORDER,
     MULTI,
@@ -51,6 +53,7 @@ pub const ALL: [Keyspace; 13] = [
     FACTOR_IDS,
     TOKENS,
     ATTEMPTS,
+    FORMER_PASSWORDS,
 ];
 
 /// Builds one key, part by part.

@@ -12,6 +12,7 @@ pub(crate) mod lease;
 mod merkle;
 pub mod names;
 pub(crate) mod open;
+pub mod policy;
 mod query;
 mod read;
 pub(crate) mod record;

@@ -112,6 +112,32 @@ impl Snapshot {
         Ok(Some(PasswordView { sub: self.sub_of(ordinal)?, scheme, hash, set_at_ms }))
     }
 
+    /// The hashes that a user's new password may not match, the present one first: as many as the
+    /// pool's policy looks back.
+    ///
+    /// # Errors
+    /// `NOUSER`, `DAMAGED`, `IOERROR`.
+    pub fn former_passwords(&self, user: &UserRef) -> Result<Vec<Box<str>>> {
+        let ordinal = self.require(user)?;
+        let history = self.password_policy().history;
+        if history == 0 {
+            return Ok(Vec::new());
+        }
+        let text = |bytes: &[u8]| -> Box<str> { String::from_utf8_lossy(bytes).into() };
+        let mut hashes = Vec::new();
+        if let Some(OwnedCell::Bytes(present)) = self.cell(ordinal, AttrId::PASSWORD)? {
+            hashes.push(text(&present));
+        }
+        let mut former = Vec::new();
+        self.scan_prefix(&Key::new(keyspace::FORMER_PASSWORDS).ordinal(ordinal).flat(), |_, value| {
+            former.push(text(value));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        hashes.extend(former.into_iter().rev());
+        hashes.truncate(history);
+        Ok(hashes)
+    }
+
     /// A user's further factors, without their secrets.
     ///
     /// # Errors
@@ -127,16 +153,7 @@ impl Snapshot {
         let prefix = Key::new(keyspace::FACTORS).ordinal(ordinal).flat();
         let mut factors = Vec::new();
         self.scan_prefix(&prefix, |key, value| {
-            let (kind, id) =
-                split_terminated(&key[8..]).ok_or_else(|| Error::damaged("a factor's key is malformed"))?;
-            let record = FactorRecord::decode(value).map_err(|fault| damaged(&fault))?;
-            factors.push(FactorView {
-                kind: String::from_utf8_lossy(&kind).into(),
-                id: String::from_utf8_lossy(id).into(),
-                label: record.label,
-                created_at_ms: record.created_at_ms,
-                blob: Some(Bytes::from(record.blob)),
-            });
+            factors.push(factor_view(&key[8..], value)?);
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(factors)
@@ -202,12 +219,7 @@ impl Snapshot {
         let prefix = Key::new(keyspace::IDENTITIES_OF).ordinal(ordinal).flat();
         let mut identities = Vec::new();
         self.scan_prefix(&prefix, |key, _| {
-            let (provider, subject) =
-                split_terminated(&key[8..]).ok_or_else(|| Error::damaged("an identity's key is malformed"))?;
-            identities.push(IdentityView {
-                provider: String::from_utf8_lossy(&provider).into(),
-                subject: String::from_utf8_lossy(subject).into(),
-            });
+            identities.push(identity_view(&key[8..])?);
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(identities)
@@ -322,6 +334,28 @@ impl Snapshot {
         })?;
         Ok(count as u64)
     }
+}
+
+/// A factor, of what follows the ordinal in its key and of its record.
+pub(crate) fn factor_view(rest: &[u8], value: &[u8]) -> Result<FactorView> {
+    let (kind, id) = split_terminated(rest).ok_or_else(|| Error::damaged("a factor's key is malformed"))?;
+    let record = FactorRecord::decode(value).map_err(|fault| damaged(&fault))?;
+    Ok(FactorView {
+        kind: String::from_utf8_lossy(&kind).into(),
+        id: String::from_utf8_lossy(id).into(),
+        label: record.label,
+        created_at_ms: record.created_at_ms,
+        blob: Some(Bytes::from(record.blob)),
+    })
+}
+
+/// A linked identity, of what follows the ordinal in its key.
+pub(crate) fn identity_view(rest: &[u8]) -> Result<IdentityView> {
+    let (provider, subject) = split_terminated(rest).ok_or_else(|| Error::damaged("an identity's key is malformed"))?;
+    Ok(IdentityView {
+        provider: String::from_utf8_lossy(&provider).into(),
+        subject: String::from_utf8_lossy(subject).into(),
+    })
 }
 
 pub(crate) fn group_view(name: &str, record: GroupRecord) -> GroupView {

@@ -9,6 +9,7 @@ use stoa_format::{AttrId, Ordinal, Seq, Sub};
 
 use super::keyspace::{self, Key, last_number};
 use super::open::OpenPool;
+use super::policy::PasswordPolicy;
 use super::record::{GroupRecord, SignIn, decode_document};
 use super::request::UserRef;
 use super::runs::OwnedCell;
@@ -56,6 +57,20 @@ impl Snapshot {
     /// The Seq that it shows.
     pub fn seq(&self) -> Seq {
         self.seq
+    }
+
+    /// This state, if it is at or after `min_seq`.
+    ///
+    /// # Errors
+    /// `STALE` if it is not.
+    pub fn at_least(self, min_seq: Option<Seq>) -> Result<Self> {
+        match min_seq {
+            Some(wanted) if wanted > self.seq => {
+                let what = format!("the state is at seq {}: wait, or read without MINSEQ", self.seq);
+                Err(Error::new(ErrorKind::Stale, what))
+            }
+            _ => Ok(self),
+        }
     }
 
     /// The pool's schema.
@@ -390,6 +405,13 @@ impl Snapshot {
         let content = self.version.documents.by_name.get(format!("{CONFIG_PREFIX}{name}").as_str())?;
         let (version, json) = decode_document(content).ok()?;
         Some(super::view::ConfigView { version, json: json.into() })
+    }
+
+    /// What the pool's `password` document asks of new passwords; nothing where there is none.
+    pub fn password_policy(&self) -> PasswordPolicy {
+        let document = self.config("password");
+        let json = document.and_then(|document| serde_json::from_str(&document.json).ok());
+        json.and_then(|json| PasswordPolicy::parse(&json).ok()).unwrap_or_default()
     }
 
     /// The names of the configuration documents, sorted.

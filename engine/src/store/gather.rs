@@ -132,7 +132,8 @@ pub(crate) fn filter_prefix(keyspace: Keyspace) -> u16 {
         | keyspace::GROUP_NAMES
         | keyspace::IDENTITIES_OF
         | keyspace::FACTORS
-        | keyspace::ATTEMPTS => 8,
+        | keyspace::ATTEMPTS
+        | keyspace::FORMER_PASSWORDS => 8,
         _ => 0,
     }
 }

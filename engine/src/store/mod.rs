@@ -213,6 +213,12 @@ impl Store {
         names
     }
 
+    /// The Seq of the catalogue: +1 for each pool that is made, dropped or checkpointed, and each change
+    /// of a store-wide document.
+    pub fn catalogue_seq(&self) -> Seq {
+        Seq(lock(&self.shared.catalogue).sequencer.next_seq.saturating_sub(1))
+    }
+
     /// A store-wide document, e.g. the access-control list.
     pub fn document(&self, name: &str) -> Option<Bytes> {
         lock(&self.shared.catalogue).documents.get(name).cloned()

@@ -273,7 +273,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_strings_or_an_error(mut page in prop::collection::vec(any::<u8>(), 30..300), n in 0u8..4) {
+        fn any_bytes_are_strings_or_an_error(mut page in prop::collection::vec(any::<u8>(), 40..300), n in 0u8..4) {
             page[..4].copy_from_slice(&[n, 0, 0, 0]);
             page[4..4 + usize::from(n)].fill(2);
             let block = 4 + usize::from(n) * 3;

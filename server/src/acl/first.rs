@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use stoa_engine::Store;
 
-use super::{Actor, DOCUMENT, document, secret};
+use super::{Acl, Actor, DOCUMENT, document, secret};
 use crate::error::ServeError;
 
 /// Whether a first secret was minted, and where it stands.
@@ -39,6 +39,21 @@ pub fn mint_admin(store: &Store, file: &Path) -> Result<FirstSecret, ServeError>
     let users = [(admin.name().clone(), Arc::new(admin))].into();
     store.set_document(DOCUMENT, document::encode(&users)).map_err(ServeError::Store)?;
     Ok(FirstSecret::Minted(file.to_path_buf()))
+}
+
+/// Gives an access-control user of a store that nobody serves one new secret in place of all former ones, and
+/// switches the user on: the way back in where nobody can authenticate any more.
+///
+/// # Errors
+/// There is no such user, or the store does not take the change.
+pub fn reset_secret(store: &Store, name: &str, secret: &[u8]) -> Result<(), ServeError> {
+    let acl = Acl::load(store).map_err(ServeError::Access)?;
+    if acl.user(name).is_none() {
+        return Err(ServeError::Access("there is no access-control user of that name in this store".to_string()));
+    }
+    let added = [b">", secret].concat();
+    let added = zeroize::Zeroizing::new(added);
+    acl.set_user(store, name, &[b"on", b"resetpass", &added]).map_err(|refused| ServeError::Access(refused.to_string()))
 }
 
 /// Writes a file that only its owner can read, durably.

@@ -22,7 +22,7 @@ use arc_swap::ArcSwap;
 use stoa_engine::Store;
 
 pub(crate) use actor::Actor;
-pub use first::{FirstSecret, mint_admin};
+pub use first::{FirstSecret, mint_admin, reset_secret};
 pub(crate) use glob::matches;
 pub(crate) use refused::{Refused, RefusedLog};
 pub(crate) use secret::generate;

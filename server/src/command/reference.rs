@@ -8,6 +8,20 @@ use super::entry::{Entry, table};
 /// The page that is kept beside the crate.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/COMMANDS.md");
 
+/// What the configuration documents say that Stoa reads itself.
+const DOCUMENTS: &str = r#"
+## Configuration documents
+
+`POOL.CONFIG pool SET name json`; those that Stoa reads itself:
+
+| document | keys |
+| --- | --- |
+| `login` | an array of attributes, or `{"aliases": […]}`: what `login=text` tries, in order |
+| `lockout` | `max_attempts` (5; 0 never locks), `base_delay_ms` (1000, doubled by each further failure), `max_delay_ms` (900000) |
+| `password` | `min_length`, `max_length` in characters; `require_lowercase`, `require_uppercase`, `require_numbers`, `require_symbols`; `deny`: an array of words that no password may contain; `deny_attributes`: the same with the user's own names, addresses and numbers; `history`: so many passwords, the present one among them, may not come again (24 at most); `max_age_days`: an older password is `expired` until it is changed; `temporary_days`: the same for a temporary one, which an operator replaces. Refusals are `WEAK`, `REUSED` and, for a text that is too long, `LIMIT`. Hashes are taken as they are; a temporary password is not compared with the history |
+| `protection` | `drop`: where it is false, POOL.DROP is refused |
+"#;
+
 fn page() -> String {
     let mut page = String::from(
         "# Commands\n\nWritten from the declarations in `src/command/declared`; do not edit. In the syntax, `[ ]` may be left out,\n\
@@ -23,6 +37,7 @@ fn page() -> String {
         let _ = writeln!(page, "\n## @{}\n", category.name());
         entries.into_iter().for_each(|entry| section(entry, &mut page));
     }
+    page.push_str(DOCUMENTS);
     page
 }
 

@@ -141,7 +141,9 @@ impl Session {
             }
             (Ok(()), Run::Write(_) | Run::Later(_)) => match self.later(entry, args) {
                 Ok(later) if pending.allows(&later.footprint) => {
-                    self.start(entry, later, pending);
+                    let (answer, reply) = Answer::new(&shared, entry, self.resp3);
+                    pending.push(reply, later.footprint, self.resp3);
+                    (later.start)(self.to_audit(entry, words, answer));
                     return None;
                 }
                 Ok(_) => return Some(Step::Wait),
@@ -172,6 +174,16 @@ impl Session {
                 self.audit(&entry.spoken, None, refused.word());
             }
         })
+    }
+
+    /// An answer that leaves an entry in the audit log, if the command is one of those.
+    fn to_audit(&self, entry: &Entry, words: Words<'_>, answer: Answer) -> Answer {
+        if !audited(entry) {
+            return answer;
+        }
+        let user = self.actor.as_ref().map_or("", |actor| actor.name());
+        let pool = pool_of(entry, words);
+        answer.audited(AuditEntry::new(user, &entry.spoken, pool, "ok", &self.client.address))
     }
 
     /// Reads the arguments of a command that is answered later.

@@ -13,7 +13,6 @@ use bytes::Bytes;
 use stoa_engine::Pool;
 use stoa_engine::password::Arena;
 use stoa_engine::pool::request::{Committed, Op, RetryToken, Transaction};
-use zeroize::Zeroizing;
 
 use super::execute::{is_light, pool_of};
 use super::pending::Pending;
@@ -22,7 +21,7 @@ use crate::acl::Actor;
 use crate::args::Args;
 use crate::command::{Entry, Flags, Run};
 use crate::dispatch::{Answer, Call, Footprint, Later, Show, give_password, request_digest, write_outcome};
-use crate::hashing;
+use crate::hashing::NewSecret;
 use crate::refusal::{Refusal, Result};
 use crate::resp::{OwnedRequest, Reply, Words};
 use crate::shared::Shared;
@@ -125,7 +124,7 @@ struct Prepared {
     pool: Option<Pool>,
     ops: Vec<Op>,
     /// Which operation needs which password hashed.
-    secrets: Vec<(usize, Zeroizing<Vec<u8>>)>,
+    secrets: Vec<(usize, NewSecret)>,
     token: Option<RetryToken>,
     /// Position (from 1) and name of the command of each operation.
     places: Vec<(usize, &'static str)>,
@@ -291,7 +290,10 @@ fn hash_and_commit(answer: Answer, actor: &Arc<Actor>, mut prepared: Prepared) {
     shared.hashing.run(move |arena| {
         let hash_all = |arena: &mut Arena| -> Result<()> {
             for (op, secret) in std::mem::take(&mut prepared.secrets) {
-                let stored = hashing::stored_form(&secret, &params, arena)?;
+                let stored = secret.stored_form(&params, arena).map_err(|refused| match prepared.places.get(op) {
+                    Some((at, name)) => at_command(&refused, *at, prepared.count, name),
+                    None => aborted(refused.word(), refused.sentence()),
+                })?;
                 if let Some(op) = prepared.ops.get_mut(op) {
                     give_password(op, stored);
                 }
@@ -299,6 +301,7 @@ fn hash_and_commit(answer: Answer, actor: &Arc<Actor>, mut prepared: Prepared) {
             Ok(())
         };
         match arena.and_then(hash_all) {
+            Err(refused) if refused.word() == "EXECABORT" => answer.give(|_| Err(refused)),
             Err(refused) => answer.give(|_| Err(aborted(refused.word(), refused.sentence()))),
             Ok(()) => commit(answer, actor, prepared),
         }

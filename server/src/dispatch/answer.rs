@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Footprint;
+use crate::audit::AuditEntry;
 use crate::command::Entry;
 use crate::refusal::Result;
 use crate::resp::Reply;
@@ -27,13 +28,20 @@ pub(crate) struct Answer {
     shared: Arc<Shared>,
     entry: &'static Entry,
     started: Instant,
+    /// Written to the audit log with the outcome, where the command is one of those.
+    audit: Option<AuditEntry>,
 }
 
 impl Answer {
     /// An answer, and where it will arrive.
     pub(crate) fn new(shared: &Arc<Shared>, entry: &'static Entry, resp3: bool) -> (Self, oneshot::Receiver<Vec<u8>>) {
         let (to, from) = oneshot::channel();
-        (Self { to, resp3, shared: shared.clone(), entry, started: Instant::now() }, from)
+        (Self { to, resp3, shared: shared.clone(), entry, started: Instant::now(), audit: None }, from)
+    }
+
+    /// The same, which leaves an entry in the audit log.
+    pub(crate) fn audited(self, audit: AuditEntry) -> Self {
+        Self { audit: Some(audit), ..self }
     }
 
     /// Answers what `write` writes, or its refusal.
@@ -44,6 +52,10 @@ impl Answer {
         if let Some(refused) = &refused {
             reply.truncate(0);
             reply.error(refused.word(), refused.sentence());
+        }
+        if let Some(audit) = self.audit {
+            let outcome = refused.as_ref().map_or("ok", |refused| refused.word()).to_string();
+            self.shared.audit.add(AuditEntry { outcome, ..audit });
         }
         self.shared.stats.answered(self.entry, self.started.elapsed(), refused.map(|refused| refused.word()));
         // The connection may be gone.

@@ -38,10 +38,7 @@ impl Call<'_> {
     pub(crate) fn snapshot(&self, pool: &Pool, options: &Options<'_>) -> Result<Snapshot> {
         let min_seq = options.number("MINSEQ")?.map(Seq);
         match self.pinned {
-            Some(pinned) => match min_seq {
-                Some(min_seq) if pinned.seq() < min_seq => Err(stale(pinned.seq())),
-                _ => Ok(pinned.clone()),
-            },
+            Some(pinned) => Ok(pinned.clone().at_least(min_seq)?),
             None => Ok(pool.snapshot_at(min_seq)?),
         }
     }
@@ -82,13 +79,8 @@ fn login_attributes(pool: &Pool) -> Vec<String> {
     let document = pool.snapshot().config("login");
     let named = document.and_then(|document| {
         let json: serde_json::Value = serde_json::from_str(&document.json).ok()?;
-        let list = json.as_array().or_else(|| json.get("aliases")?.as_array())?.clone();
+        let list = json.get("aliases").or_else(|| json.get("attributes")).unwrap_or(&json).as_array()?.clone();
         Some(list.iter().filter_map(|name| Some(name.as_str()?.to_string())).collect())
     });
     named.unwrap_or_else(|| LOGIN_DEFAULT.map(str::to_string).to_vec())
-}
-
-/// The refusal of a state that is older than asked for.
-pub(crate) fn stale(seq: Seq) -> Refusal {
-    Refusal::new("STALE", format!("the state is at seq {seq}, older than MINSEQ; try again soon or ask the primary"))
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use stoa_engine::Pool;
+use stoa_engine::password::{Arena, Argon2Params};
 use stoa_engine::pool::request::{Op, UserRef};
 use stoa_engine::pool::view::Verdict;
+use stoa_format::Sub;
 use zeroize::Zeroizing;
 
-use super::write::check_policy;
+use super::write::check_own;
 use super::{Answer, Call, Footprint, Later, Planned, Show, time_text};
 use crate::args::{Args, Options, Secret, Takes};
 use crate::hashing;
@@ -81,7 +83,8 @@ fn check(call: &Call<'_>, mut args: Args<'_>, changes: bool) -> Result<Later> {
     let new = changes.then(|| args.bytes().map(|new| Zeroizing::new(new.to_vec()))).transpose()?;
     args.end()?;
     if let Some(new) = &new {
-        check_policy(&pool, new)?;
+        // What concerns the user is judged once the old password was right: it must not be told to others.
+        pool.snapshot().password_policy().check(new)?;
         // Says nothing about what is stored: both come from the request.
         if *new == secret {
             return Err(Refusal::new("REUSED", "the new password is the old one"));
@@ -113,13 +116,16 @@ impl Checking {
         };
         let shared = answer.shared().clone();
         let params = shared.hashing.params();
+        let judging = pool.clone();
         shared.hashing.run(move |arena| {
             let hashed = arena.and_then(|arena| {
                 let matched = check.matches(&secret, arena);
                 let upgrade = matched && new.is_none() && check.wants_upgrade(&params);
                 let upgraded = upgrade.then(|| hashing::stored_form(&secret, &params, arena)).transpose()?;
-                let change =
-                    new.filter(|_| matched).map(|new| hashing::stored_form(&new, &params, arena)).transpose()?;
+                let change = match (new.filter(|_| matched), check.sub()) {
+                    (Some(new), Some(sub)) => Some(changed(&judging, sub, &new, &params, arena)?),
+                    _ => None,
+                };
                 Ok((matched, upgraded, change))
             });
             match hashed {
@@ -136,6 +142,15 @@ impl Checking {
             }
         });
     }
+}
+
+/// The stored form of a new password that its user chose, if the pool's policy takes it.
+fn changed(pool: &Pool, sub: Sub, new: &[u8], params: &Argon2Params, arena: &mut Arena) -> Result<Box<str>> {
+    let snapshot = pool.snapshot();
+    let user = UserRef::Sub(sub);
+    check_own(&snapshot, &snapshot.password_policy(), &user, new)?;
+    hashing::refuse_reused(new, &snapshot.former_passwords(&user)?, arena)?;
+    hashing::stored_form(new, params, arena)
 }
 
 /// Writes the answer to a check.

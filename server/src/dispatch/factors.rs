@@ -23,7 +23,11 @@ pub(crate) fn put(call: &Call<'_>, mut args: Args<'_>) -> Result<Planned> {
     let options = Options::read(&mut args, allowed)?;
     let blob = Bytes::copy_from_slice(args.bytes()?);
     args.end()?;
-    let label = options.text("LABEL")?.map(Into::into);
+    let label = options.text("LABEL")?;
+    if label.is_some_and(|label| label.len() > ID_BYTES_MAX) {
+        return Err(Refusal::invalid(format!("a factor's label is {ID_BYTES_MAX} bytes at most")));
+    }
+    let label = label.map(Into::into);
     // A webauthn id is unique in the pool, as an alias is.
     let footprint = Footprint { claims: true, ..Footprint::of(pool.name()).on([&user]) };
     let op = Op::FactorPut { user, kind, id, if_version: options.number("IF")?, label, blob };
@@ -55,8 +59,7 @@ pub(crate) fn list(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -
     let allowed: &[(&str, Takes)] = &[("MINSEQ", Takes::Word), ("LIMIT", Takes::Word), ("CURSOR", Takes::Word)];
     let options = Options::read(&mut args, allowed)?;
     args.end()?;
-    let snapshot = call.snapshot(&pool, &options)?;
-    let page = listing::slice(snapshot.factors(&user)?, &listing::page(call, &options)?, snapshot.seq())?;
+    let page = pool.list_factors(&user, &listing::page(call, &options)?)?;
     listing::write_page(reply, "creds", &page, |reply, factor| write_factor(reply, factor, 4));
     Ok(())
 }

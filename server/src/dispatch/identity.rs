@@ -52,8 +52,7 @@ pub(crate) fn list(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -
     let allowed: &[(&str, Takes)] = &[("MINSEQ", Takes::Word), ("LIMIT", Takes::Word), ("CURSOR", Takes::Word)];
     let options = Options::read(&mut args, allowed)?;
     args.end()?;
-    let snapshot = call.snapshot(&pool, &options)?;
-    let page = listing::slice(snapshot.identities(&user)?, &listing::page(call, &options)?, snapshot.seq())?;
+    let page = pool.list_identities(&user, &listing::page(call, &options)?)?;
     listing::write_page(reply, "identities", &page, |reply, identity| {
         reply.map(2);
         reply.bulk("provider");

@@ -31,6 +31,7 @@ pub(super) fn page<'a>(call: &'a Call<'_>, options: &Options<'a>) -> Result<Page
         actor: call.actor.name(),
         max_bytes: PAGE_BYTES_MAX,
         min_seq: options.number("MINSEQ")?.map(Seq),
+        state: call.pinned,
     })
 }
 
@@ -80,20 +81,6 @@ pub(super) fn write_page<T>(
     reply.bulk_or_null(page.cursor.as_ref());
     reply.bulk("seq");
     reply.count(page.seq.0);
-}
-
-/// A page cut out of a list that is short enough to be read whole (bounded by what one user may
-/// have): the cursor is the place where the next one begins.
-pub(super) fn slice<T>(items: Vec<T>, request: &PageRequest<'_>, seq: Seq) -> Result<Page<T>> {
-    let start = match request.cursor {
-        None => 0,
-        Some(cursor) => {
-            cursor.parse::<usize>().map_err(|_| Refusal::invalid("CURSOR is none that this listing gave"))?
-        }
-    };
-    let more = items.len() > start.saturating_add(request.limit);
-    let cursor = more.then(|| (start + request.limit).to_string());
-    Ok(Page { items: items.into_iter().skip(start).take(request.limit).collect(), cursor, seq })
 }
 
 /// All that are left, as users.

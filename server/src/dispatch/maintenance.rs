@@ -3,13 +3,16 @@
 use stoa_engine::pool::view::{KeyInfo, PoolInfo};
 
 use super::{Call, time_text};
-use crate::args::Args;
+use crate::args::{Args, Options, Takes};
 use crate::refusal::{Refusal, Result};
 use crate::resp::Reply;
 
 /// `POOL.INFO pool`
 pub(crate) fn info(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let pool = call.pool(&mut args)?;
+    let options = Options::read(&mut args, &[("MINSEQ", Takes::Word)])?;
+    args.end()?;
+    call.snapshot(&pool, &options)?;
     write_info(reply, &pool.info()?);
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! The digest tree, by which two sides are compared without showing values.
 
+use stoa_engine::Pool;
+use stoa_format::Seq;
+
 use super::Call;
-use crate::args::Args;
+use crate::args::{Args, Options, Takes};
 use crate::refusal::{Refusal, Result};
 use crate::resp::Reply;
 
@@ -24,6 +27,7 @@ pub(crate) fn key(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) ->
 /// `MERKLE.ROOT pool`
 pub(crate) fn root(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let pool = call.pool(&mut args)?;
+    min_seq(&pool, &mut args)?;
     args.end()?;
     let root = pool.merkle_root()?;
     reply.map(4);
@@ -41,6 +45,7 @@ pub(crate) fn nodes(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
     let pool = call.pool(&mut args)?;
     let level = args.number("the level")?;
     let level = u32::try_from(level).map_err(|_| Refusal::invalid("there is no such level"))?;
+    min_seq(&pool, &mut args)?;
     let (seq, digests) = pool.merkle_nodes(level, &numbers(&mut args)?)?;
     reply.map(2);
     reply.bulk("seq");
@@ -53,6 +58,7 @@ pub(crate) fn nodes(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) 
 /// `MERKLE.LEAF pool leaf ...`
 pub(crate) fn leaf(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let pool = call.pool(&mut args)?;
+    min_seq(&pool, &mut args)?;
     let (seq, leaves) = pool.merkle_leaf(&numbers(&mut args)?)?;
     reply.map(2);
     reply.bulk("seq");
@@ -68,6 +74,13 @@ pub(crate) fn leaf(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -
             reply.bulk(digest_text(digest));
         }
     }
+    Ok(())
+}
+
+/// Reads `MINSEQ seq`: the newest state is read, and has to be at or after it.
+fn min_seq(pool: &Pool, args: &mut Args<'_>) -> Result<()> {
+    let options = Options::read(args, &[("MINSEQ", Takes::Word)])?;
+    pool.snapshot_at(options.number("MINSEQ")?.map(Seq))?;
     Ok(())
 }
 

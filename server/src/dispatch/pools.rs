@@ -1,11 +1,9 @@
 //! Pools: schema and configuration documents.
 
 use stoa_engine::Pool;
-use stoa_engine::pool::request::{Committed, Op, Transaction};
-use stoa_engine::pool::view::Page;
-use stoa_format::Seq;
+use stoa_engine::pool::request::{Committed, Op, RetryToken, Transaction};
 
-use super::{Call, listing};
+use super::{Call, listing, request_digest};
 use crate::args::{Args, Options, Takes};
 use crate::refusal::{Refusal, Result};
 use crate::resp::Reply;
@@ -24,47 +22,51 @@ pub(crate) fn create(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
     Ok(())
 }
 
-/// `POOL.LIST [LIMIT n] [CURSOR cursor]`: the pools that the caller may see; the cursor is the last name.
+/// `POOL.LIST [MINSEQ seq] [LIMIT n] [CURSOR cursor]`: the pools that the caller may see.
 pub(crate) fn list(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
     let options =
         Options::read(&mut args, &[("LIMIT", Takes::Word), ("CURSOR", Takes::Word), ("MINSEQ", Takes::Word)])?;
     args.end()?;
-    let request = listing::page(call, &options)?;
-    let after = request.cursor.unwrap_or_default();
-    let names = call.shared.store.pool_names();
-    let mut seen = names.iter().filter(|name| &***name > after && call.actor.may_reach(name.as_bytes(), false));
-    let items: Vec<_> = seen.by_ref().take(request.limit).collect();
-    let cursor = seen.next().and_then(|_| items.last().map(|name| name.to_string()));
-    let page = Page { items, cursor, seq: Seq(0) };
+    let store = &call.shared.store;
+    let page = call.shared.names.page("POOL.LIST", &listing::page(call, &options)?, || {
+        // The Seq first: a name that is newer than it does no harm.
+        let seq = store.catalogue_seq();
+        let names = store.pool_names().into_iter();
+        (seq, names.filter(|name| call.actor.may_reach(name.as_bytes(), false)).collect())
+    })?;
     listing::write_page(reply, "pools", &page, |reply, name| reply.bulk(name.as_bytes()));
     Ok(())
 }
 
-/// `POOL.ALTER pool [IF version] SCHEMA json`
+/// `POOL.ALTER pool [IF version] [TOKEN token] SCHEMA json`
 pub(crate) fn alter(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let token = Token::of(call, &args);
     let pool = call.pool(&mut args)?;
-    let options = Options::read(&mut args, &[("IF", Takes::Word), ("SCHEMA", Takes::Word)])?;
+    let allowed: &[(&str, Takes)] = &[("IF", Takes::Word), ("TOKEN", Takes::Word), ("SCHEMA", Takes::Word)];
+    let options = Options::read(&mut args, allowed)?;
     args.end()?;
     let schema = options.text("SCHEMA")?.ok_or_else(|| Refusal::invalid("SCHEMA json is missing"))?;
     let op = Op::SchemaAlter { if_version: options.number("IF")?, schema: schema.into() };
-    write_version(reply, &commit(call, &pool, op)?);
+    write_version(reply, &commit(call, &pool, op, token.given(&options)?)?);
     Ok(())
 }
 
-/// `POOL.CONFIG pool SET name [IF version] json | GET name | LIST | DEL name`
+/// `POOL.CONFIG pool SET name [IF version] [TOKEN token] json | GET name | LIST | DEL name [TOKEN token]`
 pub(crate) fn config(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -> Result<()> {
+    let token = Token::of(call, &args);
     let pool = call.pool(&mut args)?;
     if args.keyword("SET") {
         let name = document_name(&mut args)?;
-        let options = Options::read(&mut args, &[("IF", Takes::Word)])?;
+        let options = Options::read(&mut args, &[("IF", Takes::Word), ("TOKEN", Takes::Word)])?;
         let json = args.text()?.into();
         args.end()?;
         let op = Op::ConfigSet { name, if_version: options.number("IF")?, json };
-        write_version(reply, &commit(call, &pool, op)?);
+        write_version(reply, &commit(call, &pool, op, token.given(&options)?)?);
     } else if args.keyword("GET") {
         let name = document_name(&mut args)?;
+        let options = Options::read(&mut args, &[("MINSEQ", Takes::Word)])?;
         args.end()?;
-        match pool.snapshot().config(&name) {
+        match call.snapshot(&pool, &options)?.config(&name) {
             Some(document) => {
                 reply.map(2);
                 reply.bulk("version");
@@ -75,19 +77,27 @@ pub(crate) fn config(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>)
             None => reply.null(),
         }
     } else if args.keyword("LIST") {
+        let allowed: &[(&str, Takes)] = &[("MINSEQ", Takes::Word), ("LIMIT", Takes::Word), ("CURSOR", Takes::Word)];
+        let options = Options::read(&mut args, allowed)?;
         args.end()?;
-        let snapshot = pool.snapshot();
-        let page = Page { items: snapshot.config_names(), cursor: None, seq: snapshot.seq() };
+        let snapshot = call.snapshot(&pool, &options)?;
+        let of = format!("POOL.CONFIG {}", pool.id());
+        let page = call
+            .shared
+            .names
+            .page(&of, &listing::page(call, &options)?, || (snapshot.seq(), snapshot.config_names()))?;
         listing::write_page(reply, "names", &page, |reply, name| reply.bulk(name.as_bytes()));
     } else if args.keyword("DEL") {
         let name = document_name(&mut args)?;
+        let options = Options::read(&mut args, &[("TOKEN", Takes::Word)])?;
         args.end()?;
-        let committed = commit(call, &pool, Op::ConfigDel { name })?;
-        reply.map(2);
+        let committed = commit(call, &pool, Op::ConfigDel { name }, token.given(&options)?)?;
+        reply.map(2 + usize::from(committed.replayed));
         reply.bulk("seq");
         reply.count(committed.seq.0);
         reply.bulk("changed");
         reply.count(committed.outcomes.first().and_then(|outcome| outcome.changed).unwrap_or(0));
+        write_replayed(reply, &committed);
     } else {
         return Err(Refusal::invalid("POOL.CONFIG pool SET, GET, LIST or DEL"));
     }
@@ -102,24 +112,50 @@ pub(crate) fn drop(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -
     }
     args.end()?;
     call.shared.store.drop_pool(name)?;
-    reply.map(1);
+    reply.map(2);
+    // Of the catalogue, as in POOL.LIST: the pool's own is gone with it.
+    reply.bulk("seq");
+    reply.count(call.shared.store.catalogue_seq().0);
     reply.bulk("changed");
     reply.count(1);
     Ok(())
 }
 
 /// Commits one operation; the caller is on a thread that may wait.
-fn commit(call: &Call<'_>, pool: &Pool, op: Op) -> Result<Committed> {
-    Ok(pool.commit(Transaction { actor: call.actor.name().clone(), token: None, ops: vec![op] })?)
+fn commit(call: &Call<'_>, pool: &Pool, op: Op, token: Option<RetryToken>) -> Result<Committed> {
+    Ok(pool.commit(Transaction { actor: call.actor.name().clone(), token, ops: vec![op] })?)
+}
+
+/// What a retry token of this request stands for.
+struct Token([u8; 16]);
+
+impl Token {
+    /// Of a request, before its arguments are read.
+    fn of(call: &Call<'_>, args: &Args<'_>) -> Self {
+        Self(request_digest([(call.entry, args.words())].into_iter()))
+    }
+
+    /// The token, if the request has one.
+    fn given(self, options: &Options<'_>) -> Result<Option<RetryToken>> {
+        Ok(options.token()?.map(|token| RetryToken { token, request: self.0 }))
+    }
 }
 
 fn write_version(reply: &mut Reply<'_>, committed: &Committed) {
     let version = committed.outcomes.first().and_then(|outcome| outcome.version);
-    reply.map(2);
+    reply.map(2 + usize::from(committed.replayed));
     reply.bulk("version");
     reply.count_or_null(version);
     reply.bulk("seq");
     reply.count(committed.seq.0);
+    write_replayed(reply, committed);
+}
+
+fn write_replayed(reply: &mut Reply<'_>, committed: &Committed) {
+    if committed.replayed {
+        reply.bulk("replayed");
+        reply.boolean(true);
+    }
 }
 
 fn document_name(args: &mut Args<'_>) -> Result<Box<str>> {

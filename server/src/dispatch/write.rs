@@ -1,19 +1,24 @@
 //! Writes: one operation of a transaction each, alone or together with others.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use stoa_engine::Pool;
 use stoa_engine::password::Caps;
-use stoa_engine::pool::request::{Committed, Op, Outcome, RetryToken, Transaction};
+use stoa_engine::pool::policy::{OWN_ATTRIBUTES, PasswordPolicy};
+use stoa_engine::pool::request::{Committed, Input, Op, Outcome, RetryToken, Transaction, UserRef};
+use stoa_engine::pool::snapshot::Snapshot;
+use stoa_engine::pool::value::Value;
+use stoa_engine::pool::view::Select;
 use stoa_format::Seq;
 use zeroize::Zeroizing;
 
 use super::{Answer, Call, Footprint};
 use crate::args::{Args, Secret};
 use crate::command::Entry;
-use crate::hashing;
-use crate::refusal::{Refusal, Result};
+use crate::hashing::{self, NewSecret};
+use crate::refusal::Result;
 use crate::resp::{Reply, Words};
 
 /// Which keys a write's reply has besides `seq`, and `changed` where the engine counts it.
@@ -38,7 +43,7 @@ pub(crate) struct Planned {
     /// Makes it safe to repeat.
     pub token: Option<Bytes>,
     /// The text of a password, to be hashed into the operation.
-    pub secret: Option<Zeroizing<Vec<u8>>>,
+    pub secret: Option<NewSecret>,
     /// What it touches.
     pub footprint: Footprint,
     /// How it is answered.
@@ -71,33 +76,57 @@ impl Planned {
                 give_password(&mut self.op, hash);
             }
             Some(Secret::Text(text)) => {
-                check_policy(&self.pool, &text)?;
-                self.secret = Some(text);
+                self.secret = Some(self.judge(text)?);
             }
         }
         Ok(self)
     }
+
+    /// Judges the text of a new password by the pool's policy; whether it was used before shows when it is hashed.
+    fn judge(&self, text: Zeroizing<Vec<u8>>) -> Result<NewSecret> {
+        let snapshot = self.pool.snapshot();
+        let policy = snapshot.password_policy();
+        policy.check(&text)?;
+        let mut former = Vec::new();
+        match &self.op {
+            Op::UserCreate(user) => {
+                let own = user.attrs.iter().filter(|(name, _)| OWN_ATTRIBUTES.contains(&&**name));
+                let own: Vec<_> = own.filter_map(|(_, input)| given_text(input)).collect();
+                policy.check_own(&text, own.iter().map(AsRef::as_ref))?;
+            }
+            Op::CredSet { user, temporary, .. } => {
+                check_own(&snapshot, &policy, user, &text)?;
+                // What an operator gives out for one use is not chosen by the user.
+                let looks_back = policy.history > 0 && !temporary && snapshot.resolve(user)?.is_some();
+                former = if looks_back { snapshot.former_passwords(user)? } else { Vec::new() };
+            }
+            _ => {}
+        }
+        Ok(NewSecret { text, former })
+    }
 }
 
-/// The pool's `password` document: `{"min_length": n, "max_length": n}`, in characters.
-pub(crate) fn check_policy(pool: &Pool, secret: &[u8]) -> Result<()> {
-    if secret.is_empty() {
-        return Err(Refusal::new("WEAK", "an empty password is none"));
+/// The text of an attribute as it was sent.
+fn given_text(input: &Input) -> Option<Cow<'_, str>> {
+    match input {
+        Input::Raw(raw) => Some(String::from_utf8_lossy(raw)),
+        Input::Json(json) => json.as_str().map(Cow::Borrowed),
     }
-    let Some(document) = pool.snapshot().config("password") else { return Ok(()) };
-    let Ok(policy) = serde_json::from_str::<serde_json::Value>(&document.json) else { return Ok(()) };
-    let length = String::from_utf8_lossy(secret).chars().count() as u64;
-    let bound = |name: &str| policy.get(name).and_then(serde_json::Value::as_u64);
-    match (bound("min_length"), bound("max_length")) {
-        (Some(min), _) if length < min => Err(Refusal::new(
-            "WEAK",
-            format!("the password is shorter than the {min} characters of this pool's policy"),
-        )),
-        (_, Some(max)) if length > max => {
-            Err(Refusal::limit(format!("the password is longer than the {max} characters of this pool's policy")))
-        }
-        _ => Ok(()),
+}
+
+/// Judges a new password by what is stored of its user, if the policy asks for that.
+///
+/// # Errors
+/// `WEAK`, and what reading the user fails with.
+pub(crate) fn check_own(snapshot: &Snapshot, policy: &PasswordPolicy, user: &UserRef, secret: &[u8]) -> Result<()> {
+    if !policy.deny_attributes {
+        return Ok(());
     }
+    let known = OWN_ATTRIBUTES.iter().filter(|name| snapshot.schema().by_name(name).is_some());
+    let select = Select::Named(known.map(|name| Box::from(*name)).collect());
+    let Some(view) = snapshot.user(user, &select)? else { return Ok(()) };
+    let own: Vec<_> = view.attrs.iter().filter_map(|(_, value)| value.as_ref()).map(Value::text).collect();
+    Ok(policy.check_own(secret, own.iter().map(AsRef::as_ref))?)
 }
 
 /// Puts the stored form of the password into an operation that sets one.
@@ -148,13 +177,11 @@ pub(crate) fn commit_later(call: &Call<'_>, args: Args<'_>, planned: Planned) ->
         Some(secret) => {
             let shared = answer.shared().clone();
             let params = shared.hashing.params();
-            shared.hashing.run(move |arena| {
-                match arena.and_then(|arena| hashing::stored_form(&secret, &params, arena)) {
-                    Err(refused) => answer.give(|_| Err(refused)),
-                    Ok(stored) => {
-                        give_password(&mut op, stored);
-                        submit(answer, op);
-                    }
+            shared.hashing.run(move |arena| match arena.and_then(|arena| secret.stored_form(&params, arena)) {
+                Err(refused) => answer.give(|_| Err(refused)),
+                Ok(stored) => {
+                    give_password(&mut op, stored);
+                    submit(answer, op);
                 }
             });
         }

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 /// A reply of any kind.
 #[derive(Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Simple(String),
     Error(String),
@@ -20,7 +20,7 @@ pub(super) enum Value {
 
 impl Value {
     /// The value under a key of a map (or of a flat array, as RESP2 has it).
-    pub(super) fn at(&self, key: &str) -> &Value {
+    pub(crate) fn at(&self, key: &str) -> &Value {
         let found = match self {
             Self::Map(pairs) => pairs.iter().find(|(name, _)| name.text() == key).map(|(_, value)| value),
             Self::Array(items) => items.chunks(2).find(|pair| pair[0].text() == key).map(|pair| &pair[1]),
@@ -29,21 +29,21 @@ impl Value {
         found.unwrap_or_else(|| panic!("no {key} in {self:?}"))
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         match self {
             Self::Text(text) | Self::Simple(text) => text,
             other => panic!("{other:?} is no text"),
         }
     }
 
-    pub(super) fn number(&self) -> i64 {
+    pub(crate) fn number(&self) -> i64 {
         match self {
             Self::Number(number) => *number,
             other => panic!("{other:?} is no number"),
         }
     }
 
-    pub(super) fn items(&self) -> &[Value] {
+    pub(crate) fn items(&self) -> &[Value] {
         match self {
             Self::Array(items) => items,
             other => panic!("{other:?} is no array"),
@@ -51,7 +51,7 @@ impl Value {
     }
 
     /// The text of an error.
-    pub(super) fn error(&self) -> &str {
+    pub(crate) fn error(&self) -> &str {
         match self {
             Self::Error(error) => error,
             other => panic!("{other:?} is no error"),
@@ -59,7 +59,7 @@ impl Value {
     }
 
     /// The keys of a map, in order.
-    pub(super) fn keys(&self) -> Vec<&str> {
+    pub(crate) fn keys(&self) -> Vec<&str> {
         match self {
             Self::Map(pairs) => pairs.iter().map(|(name, _)| name.text()).collect(),
             other => panic!("{other:?} is no map"),
@@ -82,49 +82,49 @@ impl fmt::Debug for Value {
     }
 }
 
-pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Transport for S {}
 
 /// A connection.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: Box<dyn Transport>,
     input: Vec<u8>,
     at: usize,
 }
 
 impl Client {
-    pub(super) async fn connect(address: std::net::SocketAddr) -> Self {
+    pub(crate) async fn connect(address: std::net::SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap())
     }
 
-    pub(super) fn over(stream: impl Transport + 'static) -> Self {
+    pub(crate) fn over(stream: impl Transport + 'static) -> Self {
         Self { stream: Box::new(stream), input: Vec::new(), at: 0 }
     }
 
     /// Sends a line of words, separated by blanks, and reads the reply.
-    pub(super) async fn call(&mut self, line: &str) -> Value {
+    pub(crate) async fn call(&mut self, line: &str) -> Value {
         let words: Vec<&str> = line.split_whitespace().collect();
         self.words(&words).await
     }
 
     /// Sends words and reads the reply.
-    pub(super) async fn words(&mut self, words: &[&str]) -> Value {
+    pub(crate) async fn words(&mut self, words: &[&str]) -> Value {
         self.send(&encode(words)).await;
         self.read().await
     }
 
-    pub(super) async fn send(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
         self.stream.flush().await.unwrap();
     }
 
     /// Sends nothing more.
-    pub(super) async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
 
     /// The next reply; an error if the server has closed the connection.
-    pub(super) async fn try_read(&mut self) -> Option<Value> {
+    pub(crate) async fn try_read(&mut self) -> Option<Value> {
         loop {
             let mut at = self.at;
             if let Some(value) = parse(&self.input, &mut at) {
@@ -139,12 +139,12 @@ impl Client {
         }
     }
 
-    pub(super) async fn read(&mut self) -> Value {
+    pub(crate) async fn read(&mut self) -> Value {
         self.try_read().await.expect("the server has closed the connection")
     }
 }
 
-pub(super) fn encode(words: &[&str]) -> Vec<u8> {
+pub(crate) fn encode(words: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
         bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());

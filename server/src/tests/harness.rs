@@ -10,15 +10,15 @@ use super::client::Client;
 use crate::{Addresses, ServeError, Server, ServerConfig, mint_admin};
 
 /// A server that runs, and the directory that it keeps its store in.
-pub(super) struct Running {
-    pub(super) addresses: Addresses,
-    pub(super) directory: tempfile::TempDir,
+pub(crate) struct Running {
+    pub(crate) addresses: Addresses,
+    pub(crate) directory: tempfile::TempDir,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), ServeError>>,
 }
 
 /// A configuration for ports that the system chooses.
-pub(super) fn config() -> ServerConfig {
+pub(crate) fn config() -> ServerConfig {
     let mut config = ServerConfig {
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         metrics: Some("127.0.0.1:0".parse().unwrap()),
@@ -31,12 +31,12 @@ pub(super) fn config() -> ServerConfig {
 }
 
 /// The same, without authentication.
-pub(super) fn dev() -> ServerConfig {
+pub(crate) fn dev() -> ServerConfig {
     ServerConfig { dev: true, ..config() }
 }
 
 impl Running {
-    pub(super) async fn start(config: ServerConfig) -> Self {
+    pub(crate) async fn start(config: ServerConfig) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(StoreOptions::new(directory.path().join("data"))).unwrap();
         if !config.dev {
@@ -45,7 +45,7 @@ impl Running {
         Self::over(store, directory, config).await
     }
 
-    pub(super) async fn over(store: Store, directory: tempfile::TempDir, config: ServerConfig) -> Self {
+    pub(crate) async fn over(store: Store, directory: tempfile::TempDir, config: ServerConfig) -> Self {
         let server = Server::bind(config, store).await.unwrap();
         let addresses = server.addresses().clone();
         let (stop, stopped) = oneshot::channel();
@@ -56,35 +56,35 @@ impl Running {
     }
 
     /// A connection that has not said anything.
-    pub(super) async fn connect(&self) -> Client {
+    pub(crate) async fn connect(&self) -> Client {
         Client::connect(self.addresses.plain[0]).await
     }
 
     /// A connection of RESP3.
-    pub(super) async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let mut client = self.connect().await;
         assert_eq!(client.call("HELLO 3").await.at("proto").number(), 3);
         client
     }
 
     /// The first secret.
-    pub(super) fn secret(&self) -> String {
+    pub(crate) fn secret(&self) -> String {
         std::fs::read_to_string(self.secret_file()).unwrap().trim().to_string()
     }
 
-    pub(super) fn secret_file(&self) -> PathBuf {
+    pub(crate) fn secret_file(&self) -> PathBuf {
         self.directory.path().join("data.admin-secret")
     }
 
     /// A connection of user `admin`.
-    pub(super) async fn admin(&self) -> Client {
+    pub(crate) async fn admin(&self) -> Client {
         let mut client = self.connect().await;
         client.words(&["HELLO", "3", "AUTH", "admin", &self.secret()]).await.at("server");
         client
     }
 
     /// Stops the server, and gives back its directory.
-    pub(super) async fn stop(self) -> tempfile::TempDir {
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.stop.send(()).unwrap();
         self.served.await.unwrap().unwrap();
         self.directory

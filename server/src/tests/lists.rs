@@ -21,9 +21,17 @@ async fn pools_tell_about_themselves() {
     client.call("POOL.CREATE beta").await.at("id");
     assert!(client.call("POOL.CREATE beta").await.error().starts_with("EXISTS"));
     let first = client.call("POOL.LIST LIMIT 1").await;
-    assert_eq!((first.at("pools").items()[0].text(), first.at("cursor").text()), ("acme", "acme"));
-    let second = client.call("POOL.LIST LIMIT 1 CURSOR acme").await;
+    assert_eq!(first.at("pools").items()[0].text(), "acme");
+    let cursor = first.at("cursor").text();
+    assert!(!cursor.contains("acme") && first.at("seq").number() > 0, "{first:?}");
+    // What is made between two pages is not shown, and all pages have one Seq.
+    client.call("POOL.CREATE alpha").await.at("id");
+    let second = client.call(&format!("POOL.LIST LIMIT 1 CURSOR {cursor}")).await;
     assert_eq!((second.at("pools").items()[0].text(), second.at("cursor")), ("beta", &Value::Null));
+    assert_eq!(second.at("seq"), first.at("seq"));
+    assert!(client.call("POOL.LIST").await.at("seq").number() > first.at("seq").number());
+    assert!(client.call("POOL.LIST CURSOR acme").await.error().starts_with("INVALID"));
+    assert!(client.call("POOL.LIST MINSEQ 9000000").await.error().starts_with("STALE"));
 
     let schema = r#"{"attributes":{"custom:plan":{"type":"string","max_len":32}}}"#;
     client.words(&["POOL.ALTER", "acme", "SCHEMA", schema]).await.at("seq");
@@ -31,11 +39,26 @@ async fn pools_tell_about_themselves() {
     assert_eq!(client.call("USER.GET acme username=user000 custom:plan").await.at("custom:plan").text(), "gold");
     assert_eq!(client.call(r#"POOL.CONFIG acme SET own {"a":1}"#).await.at("version").number(), 1);
     assert_eq!(client.call("POOL.CONFIG acme GET own").await.at("json").text(), r#"{"a":1}"#);
-    assert_eq!(client.call("POOL.CONFIG acme LIST").await.at("names").items().len(), 1);
-    assert_eq!(client.call("POOL.CONFIG acme DEL own").await.at("changed").number(), 1);
+    client.call("POOL.CONFIG acme SET other {}").await.at("seq");
+    let page = client.call("POOL.CONFIG acme LIST LIMIT 1").await;
+    let rest = client.call(&format!("POOL.CONFIG acme LIST LIMIT 1 CURSOR {}", page.at("cursor").text())).await;
+    assert_eq!((page.at("names").items()[0].text(), rest.at("names").items()[0].text()), ("other", "own"));
+    assert_eq!(client.call("POOL.CONFIG acme DEL own TOKEN d1").await.at("changed").number(), 1);
+    let again = client.call("POOL.CONFIG acme DEL own TOKEN d1").await;
+    assert_eq!((again.at("changed").number(), again.at("replayed")), (1, &Value::Bool(true)));
+    let set = client.call(r#"POOL.CONFIG acme SET own TOKEN s1 {"a":2}"#).await;
+    let again = client.call(r#"POOL.CONFIG acme SET own TOKEN s1 {"a":2}"#).await;
+    assert_eq!((set.at("seq"), again.at("replayed")), (again.at("seq"), &Value::Bool(true)));
+    let other = client.call(r#"POOL.CONFIG acme SET own TOKEN s1 {"a":3}"#).await;
+    assert!(other.error().starts_with("CONFLICT"), "{other:?}");
+    assert!(client.call(r#"POOL.CONFIG acme SET own IF 7 {"a":2}"#).await.error().starts_with("CONFLICT version="));
+    let alter = ["POOL.ALTER", "acme", "TOKEN", "a1", "SCHEMA", r#"{"attributes":{"custom:x":{"type":"string"}}}"#];
+    client.words(&alter).await.at("seq");
+    assert_eq!(*client.words(&alter).await.at("replayed"), Value::Bool(true));
 
     assert!(client.call("POOL.DROP beta CONFIRM acme").await.error().starts_with("INVALID"));
-    assert_eq!(client.call("POOL.DROP beta CONFIRM beta").await.at("changed").number(), 1);
+    let dropped = client.call("POOL.DROP beta CONFIRM beta").await;
+    assert_eq!((dropped.keys(), dropped.at("changed").number()), (vec!["seq", "changed"], 1));
     assert!(client.call("USER.COUNT beta").await.error().starts_with("NOPOOL"));
     running.stop().await;
 }
@@ -171,5 +194,143 @@ async fn digests_of_equal_pools_are_equal() {
     assert_ne!(client.call("MERKLE.ROOT acme").await.at("digest"), root.at("digest"));
     client.call("USER.UNSET acme username=user000 nickname").await.at("seq");
     assert_eq!(client.call("MERKLE.ROOT acme").await.at("digest"), root.at("digest"));
+    running.stop().await;
+}
+
+/// The cursor of a listing of what one user has is of no use for another user, listing or caller.
+#[tokio::test]
+async fn cursors_of_small_listings_are_bound_too() {
+    let (running, mut client) = with_users(2).await;
+    for number in 0..5 {
+        client.call(&format!("CRED.PUT acme username=user000 totp t{number} LABEL l{number} s3cret")).await.at("seq");
+        client.call(&format!("IDENTITY.LINK acme username=user000 google g{number}")).await.at("seq");
+    }
+    for (command, key, other) in [("CRED.LIST", "creds", "IDENTITY.LIST"), ("IDENTITY.LIST", "identities", "CRED.LIST")]
+    {
+        let whole = client.call(&format!("{command} acme username=user000")).await;
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = client.call(&format!("{command} acme username=user000 LIMIT 2 {cursor}")).await;
+            assert_eq!(page.at("seq"), whole.at("seq"), "{command}");
+            seen.extend(page.at(key).items().to_vec());
+            let Value::Text(next) = page.at("cursor") else { break };
+            if cursor.is_empty() {
+                // Written behind the first page: the others do not show it, and end it all the same.
+                client.call("CRED.PUT acme username=user000 totp t9 s3cret").await.at("seq");
+                client.call("IDENTITY.LINK acme username=user000 google g9").await.at("seq");
+            }
+            cursor = format!("CURSOR {next}");
+            for line in [
+                format!("{command} acme username=user001 {cursor}"),
+                format!("{other} acme username=user000 {cursor}"),
+                format!("{command} acme username=user000 CURSOR 2"),
+            ] {
+                assert!(client.call(&line).await.error().starts_with("INVALID"), "{line}");
+            }
+        }
+        assert_eq!(seen, whole.at(key).items(), "{command}");
+        for name in ["t9", "g9"] {
+            let kind = if name == "t9" {
+                "CRED.DEL acme username=user000 totp"
+            } else {
+                "IDENTITY.UNLINK acme username=user000 google"
+            };
+            client.call(&format!("{kind} {name}")).await.at("seq");
+        }
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn listings_in_a_transaction_see_the_state_before_it() {
+    let (running, mut client) = with_users(2).await;
+    client.call("GROUP.CREATE acme red").await.at("seq");
+    let before = client.call("POOL.INFO acme").await.at("seq").number();
+    let lines = [
+        "USER.CREATE acme username late",
+        "GROUP.ADD acme red username=user000",
+        "CRED.PUT acme username=user000 totp t1 s3cret",
+        "IDENTITY.LINK acme username=user000 google g1",
+        "GROUP.CREATE acme blue",
+        "USER.LIST acme",
+        "GROUP.LIST acme",
+        "GROUP.MEMBERS acme red",
+        "USER.GROUPS acme username=user000",
+        "CRED.LIST acme username=user000",
+        "IDENTITY.LIST acme username=user000",
+        "USER.COUNT acme",
+    ];
+    client.call("MULTI").await;
+    for line in lines {
+        assert_eq!(client.call(line).await.text(), "QUEUED", "{line}");
+    }
+    // Another connection writes between MULTI and EXEC: the transaction's reads see that, as its state is of EXEC.
+    let replies = client.call("EXEC").await;
+    let replies = &replies.items()[5..];
+    for (reply, (key, count)) in
+        replies.iter().zip([("users", 2), ("groups", 1), ("users", 0), ("groups", 0), ("creds", 0), ("identities", 0)])
+    {
+        assert_eq!((reply.at(key).items().len(), reply.at("seq").number()), (count, before), "{reply:?}");
+    }
+    assert_eq!(replies[6].number(), 2);
+    client.call("MULTI").await;
+    client.call("USER.LIST acme MINSEQ 9000000").await;
+    assert!(client.call("EXEC").await.error().starts_with("STALE"));
+    running.stop().await;
+}
+
+/// Protocol §2: every read takes MINSEQ, every write takes TOKEN, every list LIMIT and CURSOR.
+#[test]
+fn every_read_and_write_takes_what_all_do() {
+    use crate::command::{Flags, Run, table};
+    // Facts of the node, not of a state of the pool.
+    const NO_STATE: [&str; 7] =
+        ["POOL.KEY", "POOL.FLUSH", "POOL.COMPACT", "POOL.VERIFY", "JOB.STATUS", "JOB.LIST", "JOB.CANCEL"];
+    // Repeating them is safe by what they are: EXISTS, NOPOOL, and a key that is never changed.
+    const BY_NATURE: [&str; 3] = ["POOL.CREATE", "POOL.DROP", "MERKLE.KEY"];
+    for entry in table().entries().iter().filter(|entry| entry.command.names_pool) {
+        let name = entry.spoken.as_str();
+        let takes = |word: &str| entry.command.syntax.contains(word);
+        match entry.command.run {
+            _ if NO_STATE.contains(&name) || BY_NATURE.contains(&name) => {}
+            Run::Write(_) => assert!(takes("[TOKEN token]"), "{name}"),
+            Run::Call(..) if entry.command.flags.has(Flags::WRITE) => assert!(takes("[TOKEN token]"), "{name}"),
+            Run::Call(..) => assert!(takes("[MINSEQ seq]"), "{name}"),
+            _ => {}
+        }
+        let is_list = name.ends_with(".LIST") || matches!(name, "GROUP.MEMBERS" | "USER.GROUPS");
+        assert!(!is_list || name == "JOB.LIST" || takes("[LIMIT n] [CURSOR cursor]"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn every_read_refuses_a_state_that_is_not_there_yet() {
+    let (running, mut client) = with_users(1).await;
+    client.call("GROUP.CREATE acme red").await.at("seq");
+    for line in [
+        "POOL.INFO acme MINSEQ 9000000",
+        "POOL.CONFIG acme GET login MINSEQ 9000000",
+        "POOL.CONFIG acme LIST MINSEQ 9000000",
+        "USER.GET acme username=user000 MINSEQ 9000000",
+        "USER.MGET acme MINSEQ 9000000 username=user000",
+        "USER.LIST acme MINSEQ 9000000",
+        "USER.COUNT acme MINSEQ 9000000",
+        "USER.GROUPS acme username=user000 MINSEQ 9000000",
+        "CRED.GET acme username=user000 MINSEQ 9000000",
+        "CRED.LIST acme username=user000 MINSEQ 9000000",
+        "CRED.READ acme username=user000 totp x MINSEQ 9000000",
+        "CRED.FIND acme webauthn x MINSEQ 9000000",
+        "IDENTITY.FIND acme google x MINSEQ 9000000",
+        "IDENTITY.LIST acme username=user000 MINSEQ 9000000",
+        "GROUP.GET acme red MINSEQ 9000000",
+        "GROUP.LIST acme MINSEQ 9000000",
+        "GROUP.MEMBERS acme red MINSEQ 9000000",
+        "MERKLE.ROOT acme MINSEQ 9000000",
+        "MERKLE.NODES acme 0 MINSEQ 9000000 0",
+        "MERKLE.LEAF acme MINSEQ 9000000 0",
+    ] {
+        let refused = client.call(line).await;
+        assert!(refused.error().starts_with("STALE"), "{line}: {refused:?}");
+    }
     running.stop().await;
 }

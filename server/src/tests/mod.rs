@@ -3,7 +3,7 @@
 mod access;
 mod client;
 mod connection;
-mod harness;
+pub(crate) mod harness;
 mod hostile;
 mod limits;
 mod lists;

@@ -99,7 +99,10 @@ async fn a_transaction_swaps_an_alias_or_writes_nothing() {
     client.call(&format!("USER.SET acme {two} IF 7 name changed")).await;
     client.call("PING").await;
     let refused = client.call("EXEC").await;
-    assert!(refused.error().starts_with("EXECABORT CONFLICT command 2 of 3 (USER.SET): "), "{refused:?}");
+    assert!(
+        refused.error().starts_with("EXECABORT CONFLICT command 2 of 3 (USER.SET): version=2 expected=7"),
+        "{refused:?}"
+    );
     assert_eq!(*client.call(&format!("USER.GET acme {one} name")).await.at("name"), Value::Null);
     running.stop().await;
 }
@@ -113,6 +116,12 @@ async fn a_token_makes_a_write_safe_to_repeat() {
     assert_eq!(*again.at("replayed"), Value::Bool(true));
     let other = client.call("USER.CREATE acme TOKEN t1 username two").await;
     assert!(other.error().starts_with("CONFLICT"), "{other:?}");
+    // A code is used up once, however often the request is repeated.
+    client.call("CRED.PUT acme username=one recovery r1 s3cret-code").await.at("seq");
+    let first = client.call("CRED.CONSUME acme username=one recovery s3cret-code TOKEN c1").await;
+    let again = client.call("CRED.CONSUME acme username=one recovery s3cret-code TOKEN c1").await;
+    assert_eq!((first.at("changed").number(), again.at("changed").number()), (1, 1));
+    assert_eq!(*again.at("replayed"), Value::Bool(true));
     running.stop().await;
 }
 
@@ -158,6 +167,74 @@ async fn passwords_are_checked_counted_and_changed() {
     assert_eq!((locked.at("locked"), locked.at("reason").text()), (&Value::Bool(true), "locked"));
     client.call(&format!("CRED.UNLOCK acme {sub}")).await.at("seq");
     assert_eq!(*client.call("CRED.VERIFY acme username=babs permanent-1").await.at("verified"), Value::Bool(true));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_pools_policy_judges_new_passwords() {
+    let (running, mut client) = with_pool().await;
+    let sub = create(&mut client, "username barbara email b.jensen@example.com PASSWORD first-one").await;
+    let policy = r#"{"min_length":8,"require_numbers":true,"deny":["acme"],"deny_attributes":true,"history":3}"#;
+    client.words(&["POOL.CONFIG", "acme", "SET", "password", policy]).await.at("seq");
+    for document in [r#"{"min_lenght":8}"#, r#"{"history":99}"#, "[]"] {
+        let refused = client.words(&["POOL.CONFIG", "acme", "SET", "password", document]).await;
+        assert!(refused.error().starts_with("INVALID password: "), "{refused:?}");
+    }
+    for (line, word) in [
+        (format!("CRED.SET acme {sub} PASSWORD short-1"), "WEAK"),
+        (format!("CRED.SET acme {sub} PASSWORD no-number"), "WEAK"),
+        (format!("CRED.SET acme {sub} PASSWORD xACMEx-77"), "WEAK"),
+        (format!("CRED.SET acme {sub} PASSWORD xBarbara77"), "WEAK"),
+        ("USER.CREATE acme username charlotte PASSWORD xCharlotte77".to_string(), "WEAK"),
+        // What the user's own names are is told to nobody who does not know the old password.
+        ("CRED.CHANGE acme username=barbara first-one xJensen-77".to_string(), "WEAK"),
+    ] {
+        let refused = client.call(&line).await;
+        assert!(refused.error().starts_with(word), "{line}: {refused:?}");
+        assert!(!refused.error().to_lowercase().contains("barbara"), "{refused:?}");
+    }
+    let wrong = client.call("CRED.CHANGE acme username=barbara wrong xJensen-77").await;
+    assert_eq!(wrong.at("reason").text(), "wrong");
+
+    client.call(&format!("CRED.SET acme {sub} PASSWORD second-2")).await.at("seq");
+    client.call("CRED.CHANGE acme username=barbara second-2 third-33").await.at("seq");
+    // Three are looked back on: the third, the second and the first.
+    for old in ["first-one1", "second-2", "third-33"] {
+        let expected = if old == "first-one1" { None } else { Some("REUSED") };
+        let reply = client.call(&format!("CRED.SET acme {sub} PASSWORD {old}")).await;
+        match expected {
+            Some(word) => assert!(reply.error().starts_with(word), "{old}: {reply:?}"),
+            None => drop(reply.at("seq")),
+        }
+        if expected.is_none() {
+            client.call(&format!("CRED.SET acme {sub} PASSWORD third-33")).await.error();
+        }
+    }
+    client.call("MULTI").await;
+    client.call(&format!("USER.SET acme {sub} nickname x")).await;
+    client.call(&format!("CRED.SET acme {sub} PASSWORD third-33")).await;
+    let refused = client.call("EXEC").await;
+    assert!(refused.error().starts_with("EXECABORT REUSED command 2 of 2 (CRED.SET): "), "{refused:?}");
+    assert_eq!(*client.call(&format!("USER.GET acme {sub} nickname")).await.at("nickname"), Value::Null);
+    // An operator's temporary password is not chosen by the user; a hash is taken as it is.
+    client.call(&format!("CRED.SET acme {sub} TEMPORARY PASSWORD third-33")).await.at("seq");
+    // Far enough back, a password may come again.
+    for new in ["fourth-4", "fifth-55", "sixth-66", "third-33"] {
+        client.call(&format!("CRED.SET acme {sub} PASSWORD {new}")).await.at("seq");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn changes_of_many_users_stand_in_the_audit_log() {
+    let (running, mut client) = with_pool().await;
+    create(&mut client, "username one").await;
+    client.call("USER.SETALL acme STATUS RESET_REQUIRED").await.at("changed");
+    client.call("USER.SETALL acme STATUS s3cret").await.error();
+    let audit = client.call("AUDIT").await;
+    let of = audit.items().iter().filter(|entry| entry.at("command").text() == "USER.SETALL");
+    let outcomes: Vec<_> = of.map(|entry| (entry.at("pool").text(), entry.at("outcome").text())).collect();
+    assert_eq!(outcomes, [("acme", "ok"), ("acme", "INVALID")]);
     running.stop().await;
 }
 

@@ -19,7 +19,7 @@ use super::{
     attrs::{AttrTable, Kind, standard},
     hashes,
     input::Input,
-    json::{Element, Elements, Object, Raw},
+    json::{Element, Elements, Object, Raw, next_records},
     place::{Notes, Origin, Placer},
     record::{Factor, FactorKind, ImportGroup, ImportPassword, ImportUser, ImportValue, Item, Status, Text},
     rest::{Rest, RestGroup},
@@ -229,20 +229,14 @@ impl<'a> Source<'a> for Part<'a> {
     }
 
     fn next_batch(&mut self, max: usize, out: &mut Vec<Item<'a>>) -> bool {
-        let mut notes = Notes::new();
-        for _ in 0..max {
-            match self.elements.next() {
-                Element::End => return false,
-                Element::Bad { line, reason } => out.push(Item::Refused { line, reason: reason.into() }),
-                Element::Record { line, text } => {
-                    let item = self.record(line, text, &mut notes);
-                    let item = item.unwrap_or_else(|reason| Item::Refused { line, reason: reason.into() });
-                    self.announcer.push(item, out);
-                    out.extend(notes.drain(..).map(|note| Item::Changed { line, note }));
-                }
-            }
-        }
-        true
+        let mut elements = std::mem::take(&mut self.elements);
+        let more = next_records(&mut elements, max, out, |line, text, notes, out| {
+            let item = self.record(line, text, notes)?;
+            self.announcer.push(item, out);
+            Ok(())
+        });
+        self.elements = elements;
+        more
     }
 
     fn bytes_done(&self) -> u64 {

@@ -16,7 +16,7 @@ use super::{
     attrs::{AttrTable, Kind, standard},
     forms, hashes,
     input::Input,
-    json::{Element, Elements, Object, Raw},
+    json::{Elements, Object, Raw, next_records},
     place::{Notes, Origin, Placer},
     record::{Factor, FactorKind, ImportPassword, ImportUser, ImportValue, Item, Status, Text},
     time,
@@ -180,19 +180,12 @@ impl<'a> Source<'a> for JsonPart<'a> {
     }
 
     fn next_batch(&mut self, max: usize, out: &mut Vec<Item<'a>>) -> bool {
-        let mut notes = Notes::new();
-        for _ in 0..max {
-            match self.elements.next() {
-                Element::End => return false,
-                Element::Bad { line, reason } => out.push(Item::Refused { line, reason: reason.into() }),
-                Element::Record { line, text } => {
-                    let user = Object::parse(text).and_then(|o| self.reader.user(line, account_of(o), &mut notes));
-                    out.push(user.map_or_else(|reason| Item::Refused { line, reason: reason.into() }, Item::User));
-                    out.extend(notes.drain(..).map(|note| Item::Changed { line, note }));
-                }
-            }
-        }
-        true
+        let Self { elements, reader, .. } = self;
+        next_records(elements, max, out, |line, text, notes, out| {
+            let object = Object::parse(text)?;
+            out.push(Item::User(reader.user(line, account_of(object), notes)?));
+            Ok(())
+        })
     }
 
     fn bytes_done(&self) -> u64 {

@@ -30,6 +30,7 @@ pub(crate) mod record;
 pub(crate) mod rest;
 pub(crate) mod scim;
 pub(crate) mod seen;
+pub(crate) mod sniff;
 pub(crate) mod time;
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::{
     attrs::{AttrTable, Kind, standard},
     forms,
     input::Input,
-    json::{Element, Elements, Object, Raw},
+    json::{Elements, Object, Raw, next_records},
     place::{Notes, Origin, Placer},
     record::{ImportGroup, ImportPassword, ImportUser, ImportValue, Item, MemberRef, Text},
     rest::{Rest, RestGroup},
@@ -269,22 +269,15 @@ impl<'a> Source<'a> for Part<'a> {
     }
 
     fn next_batch(&mut self, max: usize, out: &mut Vec<Item<'a>>) -> bool {
-        let mut notes = Notes::new();
-        for _ in 0..max {
-            match self.elements.next() {
-                Element::End => return false,
-                Element::Bad { line, reason } => out.push(Item::Refused { line, reason: reason.into() }),
-                Element::Record { line, text } => {
-                    match self.record(line, text, &mut notes) {
-                        Ok(None) => {}
-                        Ok(Some(item)) => self.announcer.push(item, out),
-                        Err(reason) => out.push(Item::Refused { line, reason: reason.into() }),
-                    }
-                    out.extend(notes.drain(..).map(|note| Item::Changed { line, note }));
-                }
+        let mut elements = std::mem::take(&mut self.elements);
+        let more = next_records(&mut elements, max, out, |line, text, notes, out| {
+            if let Some(item) = self.record(line, text, notes)? {
+                self.announcer.push(item, out);
             }
-        }
-        true
+            Ok(())
+        });
+        self.elements = elements;
+        more
     }
 
     fn bytes_done(&self) -> u64 {

@@ -71,22 +71,24 @@ impl<'a> Local<'a> {
         self.pool.commit(Transaction { actor: "import".into(), token: None, ops })
     }
 
-    /// The user that a record means, if it is there: by sub, else by username, else by e-mail.
+    /// The user that a record means, if it is there: by sub, else by username, else by e-mail where one
+    /// of the two has no username. Two people who share an address are two people.
     fn find(snapshot: &Snapshot, wanted: &Wanted) -> stoa_engine::Result<Option<UserView>> {
         let alias = |attr: &str, value: &Option<String>| {
             value.as_ref().map(|value| UserRef::Alias { attr: attr.into(), value: value.as_str().into() })
         };
-        let named = [
-            wanted.sub.map(|sub| UserRef::Sub(Sub(sub))),
-            alias("username", &wanted.username),
-            alias("email", &wanted.email),
-        ];
+        let named = [wanted.sub.map(|sub| UserRef::Sub(Sub(sub))), alias("username", &wanted.username)];
         for user in named.into_iter().flatten() {
             if let Some(view) = snapshot.user(&user, &Select::All)? {
                 return Ok(Some(view));
             }
         }
-        Ok(None)
+        let Some(user) = alias("email", &wanted.email) else { return Ok(None) };
+        let found = snapshot.user(&user, &Select::All)?;
+        Ok(found.filter(|view| {
+            let name = view.attrs.iter().find(|(name, _)| &**name == "username").and_then(|(_, value)| value.as_ref());
+            wanted.may_be(name.map(Value::text).as_deref())
+        }))
     }
 
     /// The operations that make the pool's user what the record says; none if it is so already.

@@ -19,12 +19,13 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use stoa_engine::password::convert::FirebaseParams;
 
+use crate::client::LoginArgs;
 use crate::import::attrs::{AttrSpec, AttrTable, Kind};
 use crate::import::input::{Input, expand};
 use crate::import::mapping::Mapping;
 use crate::import::record::{ImportGroup, ImportUser, Item, MemberRef};
 use crate::import::seen::Seen;
-use crate::import::{Format, Options, Plan, plan};
+use crate::import::{Format, Options, Plan, plan, sniff};
 use crate::store::StoreArgs;
 use report::Report;
 
@@ -63,12 +64,8 @@ pub(crate) struct ImportArgs {
     /// Load over TCP into a running server instead of into a data directory
     #[arg(long, value_name = "ADDR")]
     to: Option<String>,
-    /// With --to: the access-control user
-    #[arg(long, requires = "to")]
-    user: Option<String>,
-    /// With --to: read the access-control user's secret from this file
-    #[arg(long, value_name = "FILE", requires = "to")]
-    secret_file: Option<PathBuf>,
+    #[command(flatten)]
+    login: LoginArgs,
     /// Where attributes without a standard name go (TOML)
     #[arg(long, value_name = "FILE")]
     map: Option<PathBuf>,
@@ -105,6 +102,10 @@ trait Target<'a> {
     fn membership(&mut self, group: &str, member: &MemberRef<'static>, report: &mut Report) -> Result<()>;
     /// Commits what waits.
     fn flush(&mut self, report: &mut Report) -> Result<()>;
+    /// How many users were made whose times of creation could not be kept.
+    fn times_lost(&self) -> u64 {
+        0
+    }
     /// Everything has been given: ends what was begun.
     fn finish(&mut self, table: &AttrTable, report: &mut Report) -> Result<()>;
 }
@@ -112,8 +113,14 @@ trait Target<'a> {
 pub(crate) fn run(args: ImportArgs) -> Result<ExitCode> {
     let inputs = open_inputs(&args)?;
     let options = options(&args)?;
+    // Before anything is made: a mistake in the command leaves nothing behind.
+    stoa_engine::pool::names::PoolName::parse(&args.pool)?;
+    inputs.iter().try_for_each(|input| sniff::check(args.format, input))?;
     let mut target: Box<dyn Target<'_>> = match &args.to {
         Some(address) => Box::new(remote::Remote::connect(address, &args)?),
+        None if args.login.given() => {
+            bail!("--user and --secret-… go with --to ADDR: a data directory asks for no user")
+        }
         None => Box::new(local::Local::open(&args.store, &args.pool)?),
     };
     let table = Arc::new(AttrTable::with_schema(target.schema()?));
@@ -135,7 +142,7 @@ fn open_inputs(args: &ImportArgs) -> Result<Vec<Input>> {
     };
     let files = expand(&args.files, wanted)?;
     if files.is_empty() {
-        bail!("the directory holds no file of this format");
+        bail!("there is no file of this format in the directories given: see the endings that --format takes");
     }
     Ok(files.iter().map(|path| Input::open(path)).collect::<Result<_, _>>()?)
 }
@@ -223,6 +230,7 @@ fn load<'a>(
         target.membership(&group, &member, report)?;
     }
     target.finish(table, report)?;
+    report.times_lost(target.times_lost());
     bar.finish_and_clear();
     Ok(())
 }
@@ -304,7 +312,7 @@ fn schema_patch(specs: &[Arc<AttrSpec>]) -> String {
 }
 
 /// The attributes of a schema document.
-fn specs_of(schema: &serde_json::Value) -> Vec<AttrSpec> {
+pub(crate) fn specs_of(schema: &serde_json::Value) -> Vec<AttrSpec> {
     let Some(attributes) = schema.get("attributes").and_then(serde_json::Value::as_object) else { return Vec::new() };
     attributes
         .iter()
@@ -319,7 +327,7 @@ fn specs_of(schema: &serde_json::Value) -> Vec<AttrSpec> {
 /// Loads an LDIF file into a pool of a data directory, for benchmarks.
 pub(crate) fn load_ldif(data: &std::path::Path, pool: &str, file: &std::path::Path) -> Result<()> {
     let inputs = vec![Input::open(file)?];
-    let store = StoreArgs { data: data.to_owned(), key_file: None, passphrase_file: None, passphrase_fd: None };
+    let store = StoreArgs { data: data.to_owned(), key: crate::passphrase::KeyArgs::default() };
     let mut target = local::Local::open(&store, pool)?;
     let table = Arc::new(AttrTable::with_schema(target.schema()?));
     let known = table.len();

@@ -61,6 +61,14 @@ fn input(value: ImportValue<'_>) -> Input {
     }
 }
 
+impl Wanted {
+    /// Whether a user that was found under this record's e-mail address is whom it means: a record with
+    /// a username of its own means somebody else than the user of another name.
+    pub(super) fn may_be(&self, username: Option<&str>) -> bool {
+        self.username.is_none() || username.is_none()
+    }
+}
+
 /// Turns a record into wishes.
 pub(super) fn wanted(user: ImportUser<'_>, table: &AttrTable) -> Wanted {
     use crate::import::attrs::standard;

@@ -20,11 +20,12 @@ pub(super) struct Remote {
     client: Client,
     pool: String,
     hasher: Hasher,
+    times_lost: u64,
 }
 
 impl Remote {
     pub(super) fn connect(address: &str, args: &ImportArgs) -> Result<Self> {
-        let mut client = Client::connect(address, args.user.as_deref(), args.secret_file.as_deref())?;
+        let mut client = Client::connect(address, &args.login)?;
         client.send(&[b"POOL.INFO", args.pool.as_bytes()])?;
         if let Reply::Error(error) = client.receive()? {
             match error.starts_with("NOPOOL") {
@@ -32,7 +33,7 @@ impl Remote {
                 false => anyhow::bail!(error),
             }
         }
-        Ok(Self { client, pool: args.pool.clone(), hasher: Hasher::default() })
+        Ok(Self { client, pool: args.pool.clone(), hasher: Hasher::default(), times_lost: 0 })
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -52,17 +53,24 @@ impl Remote {
         let named = [
             wanted.sub.map(|sub| stoa_format::Sub(sub).to_string()),
             wanted.username.as_ref().map(|name| format!("username={name}")),
-            wanted.email.as_ref().map(|email| format!("email={email}")),
         ];
         for user in named.into_iter().flatten() {
-            let command = self.command(&["USER.GET", &user]);
-            match self.ask(&command)? {
-                Reply::Error(error) => anyhow::bail!(error),
-                Reply::Bulk(None) => {}
-                reply => return Ok(Some(reply)),
+            if let Some(view) = self.get(&user)? {
+                return Ok(Some(view));
             }
         }
-        Ok(None)
+        let Some(email) = &wanted.email else { return Ok(None) };
+        let found = self.get(&format!("email={email}"))?;
+        Ok(found.filter(|view| wanted.may_be(view.get("username").and_then(Reply::text))))
+    }
+
+    fn get(&mut self, user: &str) -> Result<Option<Reply>> {
+        let command = self.command(&["USER.GET", user]);
+        match self.ask(&command)? {
+            Reply::Error(error) => anyhow::bail!(error),
+            Reply::Bulk(None) => Ok(None),
+            reply => Ok(Some(reply)),
+        }
     }
 
     /// Runs commands as one transaction; the inner error refuses the row, the outer ends the import.
@@ -284,12 +292,16 @@ impl<'a> Target<'a> for Remote {
 
     fn user(&mut self, user: ImportUser<'a>, table: &AttrTable, report: &mut Report) -> Result<()> {
         let wanted = wanted(user, table);
-        let line = wanted.line;
+        let (line, has_times) = (wanted.line, wanted.created_at_ms.is_some());
         if let Some(note) = &wanted.note {
             report.changed(line, note);
         }
         match self.take(wanted)? {
-            Ok(change) => report.user(change),
+            Ok(change) => {
+                // No command of the protocol takes a time: a user is made when it is made.
+                self.times_lost += u64::from(has_times && change == Change::Created);
+                report.user(change);
+            }
             Err(reason) => report.refused(line, &reason),
         }
         Ok(())
@@ -303,6 +315,10 @@ impl<'a> Target<'a> for Remote {
 
     fn flush(&mut self, _: &mut Report) -> Result<()> {
         Ok(())
+    }
+
+    fn times_lost(&self) -> u64 {
+        self.times_lost
     }
 
     fn finish(&mut self, _: &AttrTable, _: &mut Report) -> Result<()> {

@@ -25,6 +25,7 @@ struct Counts {
     groups_updated: u64,
     memberships_added: u64,
     memberships_without_user: u64,
+    times_lost: u64,
 }
 
 /// Counts and findings of one import.
@@ -96,6 +97,11 @@ impl Report {
         }
     }
 
+    /// So many users were made at the time of this import instead of when their source made them.
+    pub(super) fn times_lost(&mut self, users: u64) {
+        self.counts.times_lost += users;
+    }
+
     fn finding(&mut self, line: u64, what: &str, reason: &str) {
         if let Some(file) = &mut self.file {
             // A report that cannot be written is told at the end, when it is flushed.
@@ -103,9 +109,11 @@ impl Report {
         }
         if what != "changed" && self.printed < PRINTED_MAX {
             self.printed += 1;
-            eprintln!("{}:{line}: {what}: {reason}", self.input);
+            // Whoever has stopped reading does not end the import.
+            let mut terminal = std::io::stderr();
+            let _ = writeln!(terminal, "{}:{line}: {what}: {reason}", self.input);
             if self.printed == PRINTED_MAX {
-                eprintln!("… further rows are not printed: see --report FILE");
+                let _ = writeln!(terminal, "… further rows are not printed: see --report FILE");
             }
         }
     }
@@ -119,24 +127,35 @@ impl Report {
             "created": c.created, "updated": c.updated, "unchanged": c.unchanged, "skipped": c.skipped,
             "refused": c.refused, "changed": c.changed, "groups_created": c.groups_created,
             "groups_updated": c.groups_updated, "memberships_added": c.memberships_added,
-            "memberships_without_user": c.memberships_without_user,
+            "memberships_without_user": c.memberships_without_user, "times_lost": c.times_lost,
             "seconds": (seconds * 1000.0).round() / 1000.0, "users_per_second": (users as f64 / seconds).round(),
         });
         if let Some(file) = &mut self.file {
             writeln!(file, "{counts}").and_then(|()| file.flush()).context("cannot write the report")?;
         }
+        let mut out = std::io::stdout();
         if as_json {
-            println!("{counts}");
+            let _ = writeln!(out, "{counts}");
         } else {
-            println!(
+            let _ = writeln!(
+                out,
                 "{} created, {} updated, {} unchanged, {} skipped, {} refused",
                 c.created, c.updated, c.unchanged, c.skipped, c.refused
             );
-            println!(
+            let _ = writeln!(
+                out,
                 "{} groups created, {} updated; {} memberships added ({} name no user of this pool)",
                 c.groups_created, c.groups_updated, c.memberships_added, c.memberships_without_user
             );
-            println!("{users} users in {seconds:.2} s: {:.0} a second", users as f64 / seconds);
+            if c.times_lost > 0 {
+                let _ = writeln!(
+                    out,
+                    "{} users have the time of this import as created_at: the protocol takes none; to keep theirs, import \
+                     with --data DIR while the server is stopped",
+                    c.times_lost
+                );
+            }
+            let _ = writeln!(out, "{users} users in {seconds:.2} s: {:.0} a second", users as f64 / seconds);
         }
         Ok(self.counts.refused > 0)
     }

@@ -72,8 +72,10 @@ impl Draft<'_> {
         let ordinal = self.require(user)?;
         self.check_version(ordinal, if_version)?;
         let mut changed = Vec::new();
+        let former = self.cell(ordinal, AttrId::PASSWORD)?;
         if self.set_password(ordinal, stored)? {
             changed.push(AttrId::PASSWORD);
+            self.keep_former(ordinal, former)?;
         }
         let status = if temporary { Status::ForceChangePassword } else { Status::Confirmed };
         if self.set_fact_cell(ordinal, AttrId::STATUS, Some(OwnedCell::Int(status.code())))? {
@@ -81,6 +83,25 @@ impl Draft<'_> {
         }
         self.clear_failures(ordinal)?;
         self.conclude(ordinal, EventKind::CredSet, changed)
+    }
+
+    /// Keeps the hash that was replaced for as long as the pool's policy looks back, and nothing longer.
+    fn keep_former(&mut self, ordinal: Ordinal, former: Option<OwnedCell>) -> Result<()> {
+        // The present password is the newest of those that may not come again.
+        let keep = self.snapshot.password_policy().history.saturating_sub(1);
+        let prefix = Key::new(keyspace::FORMER_PASSWORDS).ordinal(ordinal);
+        let mut kept: Vec<Bytes> = self.keys_with(&prefix.clone().flat())?.into_keys().collect();
+        if let (Some(OwnedCell::Bytes(former)), true) = (former, keep > 0) {
+            let next = kept.last().and_then(|flat| last_number(flat)).map_or(0, |number| number.saturating_add(1));
+            let flat = prefix.number(next).flat();
+            self.set_key(flat.clone(), Some(former));
+            kept.push(flat);
+        }
+        let drop = kept.len().saturating_sub(keep);
+        for flat in kept.drain(..drop) {
+            self.set_key(flat, None);
+        }
+        Ok(())
     }
 
     fn sign_in(&mut self, ordinal: Ordinal) -> Result<SignIn> {

@@ -37,6 +37,7 @@ impl Draft<'_> {
         self.delete_identities(ordinal)?;
         self.delete_factors(ordinal)?;
         self.delete_all(Key::new(keyspace::ATTEMPTS).ordinal(ordinal))?;
+        self.delete_all(Key::new(keyspace::FORMER_PASSWORDS).ordinal(ordinal))?;
         let indexed: Vec<&Attribute> = attributes
             .into_iter()
             .filter(|attribute| attribute.alias != crate::pool::schema::Alias::None || attribute.searchable)

@@ -11,6 +11,7 @@ use super::{Draft, conflict};
 use crate::error::{Error, Result};
 use crate::pool::keyspace::{self, Key};
 use crate::pool::names::ConfigName;
+use crate::pool::policy::PasswordPolicy;
 use crate::pool::record::{decode_document, encode_document};
 use crate::pool::request::Outcome;
 use crate::pool::schema::{Alias, Attribute, Schema, SchemaChange, SchemaPatch};
@@ -192,6 +193,9 @@ fn check_known(name: &str, json: &serde_json::Value) -> Result<()> {
             Err(Error::invalid(
                 "lockout wants an object with max_attempts, base_delay_ms and max_delay_ms as whole numbers",
             ))
+        }
+        "password" => {
+            PasswordPolicy::parse(json).map(drop).map_err(|fault| Error::invalid(format!("password: {fault}")))
         }
         "protection" if !json.is_object() => Err(Error::invalid("protection wants an object, e.g. {\"drop\": false}")),
         _ => Ok(()),

@@ -21,12 +21,12 @@ use crate::pool::Pool;
 use crate::pool::keyspace::{self, Key, last_number};
 use crate::pool::lease::Lease;
 use crate::pool::open::lock;
-use crate::pool::read::group_view;
+use crate::pool::read::{factor_view, group_view, identity_view};
 use crate::pool::record::GroupRecord;
 use crate::pool::request::UserRef;
 use crate::pool::snapshot::{Snapshot, damaged, no_group};
 use crate::pool::value::Value;
-use crate::pool::view::{GroupView, Page, Select, UserView};
+use crate::pool::view::{FactorView, GroupView, IdentityView, Page, Select, UserView};
 
 /// The most things on a page.
 pub const LIMIT_MAX: usize = 1000;
@@ -64,7 +64,10 @@ impl<'p> Turn<'p> {
         }
         let binding = Binding::new(&pool.open, request.actor, command, parts);
         let Some(token) = request.cursor else {
-            let snapshot = pool.snapshot_at(request.min_seq)?;
+            let snapshot = match request.state {
+                Some(state) => state.clone().at_least(request.min_seq)?,
+                None => pool.snapshot_at(request.min_seq)?,
+            };
             let plan = Arc::new(plan(&snapshot)?);
             return Ok(Self { pool, binding, snapshot, plan, lease: None, after: None });
         };
@@ -251,17 +254,7 @@ impl Pool {
     /// # Errors
     /// `NOUSER`, and as [`Pool::list_users`].
     pub fn list_groups_of(&self, user: &UserRef, page: &PageRequest<'_>) -> Result<Page<Box<str>>> {
-        let named: [&[u8]; 3] = match user {
-            UserRef::Sub(sub) => [b"sub", &sub.0, b""],
-            UserRef::Alias { attr, value } => [b"alias", attr.as_bytes(), value.as_bytes()],
-            UserRef::Login(text) => [b"login", text.as_bytes(), b""],
-        };
-        let turn = Turn::begin(self, page, "USER.GROUPS", named.into_iter(), |snapshot| {
-            Ok(Plan::GroupsOf(snapshot.require(user)?))
-        })?;
-        let Plan::GroupsOf(ordinal) = *turn.plan else {
-            return Err(Error::invalid("that is no cursor of this listing"));
-        };
+        let (turn, ordinal) = self.turn_of(user, page, "USER.GROUPS")?;
         let next = turn.after.as_deref().and_then(last_number).map_or(0, |id| id.saturating_add(1));
         let mut ids = Vec::new();
         let mut more = false;
@@ -281,6 +274,73 @@ impl Pool {
         }
         let last = ids.last().filter(|_| more).map(|id| id.to_be_bytes().to_vec());
         turn.end(names, last)
+    }
+}
+
+impl Pool {
+    /// One page of what belongs to a user.
+    fn turn_of(&self, user: &UserRef, page: &PageRequest<'_>, command: &str) -> Result<(Turn<'_>, Ordinal)> {
+        let named: [&[u8]; 3] = match user {
+            UserRef::Sub(sub) => [b"sub", &sub.0, b""],
+            UserRef::Alias { attr, value } => [b"alias", attr.as_bytes(), value.as_bytes()],
+            UserRef::Login(text) => [b"login", text.as_bytes(), b""],
+        };
+        let turn =
+            Turn::begin(self, page, command, named.into_iter(), |snapshot| Ok(Plan::OfUser(snapshot.require(user)?)))?;
+        match *turn.plan {
+            Plan::OfUser(ordinal) => Ok((turn, ordinal)),
+            _ => Err(Error::invalid("that is no cursor of this listing")),
+        }
+    }
+
+    /// A user's further factors without their secrets, in order of kind and id.
+    ///
+    /// # Errors
+    /// `NOUSER`, and as [`Pool::list_users`].
+    pub fn list_factors(&self, user: &UserRef, page: &PageRequest<'_>) -> Result<Page<FactorView>> {
+        let (turn, ordinal) = self.turn_of(user, page, "CRED.LIST")?;
+        turn.entries(page, Key::new(keyspace::FACTORS).ordinal(ordinal), |rest, value| {
+            Ok(FactorView { blob: None, ..factor_view(rest, value)? })
+        })
+    }
+
+    /// A user's linked identities, in order of provider and subject.
+    ///
+    /// # Errors
+    /// `NOUSER`, and as [`Pool::list_users`].
+    pub fn list_identities(&self, user: &UserRef, page: &PageRequest<'_>) -> Result<Page<IdentityView>> {
+        let (turn, ordinal) = self.turn_of(user, page, "IDENTITY.LIST")?;
+        turn.entries(page, Key::new(keyspace::IDENTITIES_OF).ordinal(ordinal), |rest, _| identity_view(rest))
+    }
+}
+
+impl Turn<'_> {
+    /// The entries under a user's key that come next; a position is what follows the ordinal in a key.
+    fn entries<T>(
+        self,
+        request: &PageRequest<'_>,
+        prefix: Key,
+        read: impl Fn(&[u8], &[u8]) -> Result<T>,
+    ) -> Result<Page<T>> {
+        let start = match &self.after {
+            Some(after) => prefix.clone().rest(after).rest(&[0]).flat(),
+            None => prefix.clone().flat(),
+        };
+        let max_bytes = request.max_bytes.min(PAGE_MAX_BYTES);
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        let (mut last, mut more) = (Vec::new(), false);
+        self.snapshot.scan(&prefix.flat(), &start, |key, value| {
+            if items.len() >= request.limit || bytes > max_bytes {
+                more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            let rest = &key[size_of::<u64>()..];
+            items.push(read(rest, value)?);
+            bytes += 200 + key.len() + value.len();
+            last = rest.to_vec();
+            Ok(ControlFlow::Continue(()))
+        })?;
+        self.end(items, more.then_some(last))
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) use plan::Plan;
 pub(crate) use row::FilterRow;
 
 /// Which page of a listing is wanted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct PageRequest<'a> {
     /// How many things at most: 1 to [`LIMIT_MAX`].
     pub limit: usize,
@@ -36,6 +36,8 @@ pub struct PageRequest<'a> {
     pub max_bytes: usize,
     /// For a first page: a state at or after this one.
     pub min_seq: Option<Seq>,
+    /// For a first page: the state to show; the newest where there is none.
+    pub state: Option<&'a Snapshot>,
 }
 
 /// Which users to list.

@@ -47,8 +47,8 @@ pub(crate) enum Plan {
     Members(u64),
     /// Groups in order of names.
     Groups,
-    /// The groups of this user, in order of creation of the groups.
-    GroupsOf(Ordinal),
+    /// What belongs to this user: groups in order of their creation, factors, linked identities.
+    OfUser(Ordinal),
 }
 
 /// In front of a position in [`Plan::Ordered`]: a key of the index follows.
@@ -110,7 +110,7 @@ impl Plan {
                 }
                 Ok(users)
             }
-            Self::Groups | Self::GroupsOf(_) => Ok(Vec::new()),
+            Self::Groups | Self::OfUser(_) => Ok(Vec::new()),
         }
     }
 }

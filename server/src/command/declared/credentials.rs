@@ -93,7 +93,7 @@ pub(super) const COMMANDS: &[Command] = &[
     ),
     Command::pool(
         "CRED.CONSUME",
-        "pool user RECOVERY code",
+        "pool user RECOVERY code [TOKEN token]",
         Signin,
         Run::Write(factors::consume),
         "map sub, seq, changed",

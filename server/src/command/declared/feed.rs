@@ -25,7 +25,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .with(Flags::NO_MULTI.and(Flags::AUDITED)),
     Command::pool(
         "MERKLE.ROOT",
-        "pool",
+        "pool [MINSEQ seq]",
         Migration,
         Run::Call(merkle::root, Heavy::Always),
         "map seq, depth, users, digest",
@@ -34,7 +34,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .with(Flags::NO_MULTI),
     Command::pool(
         "MERKLE.NODES",
-        "pool level index ...",
+        "pool level [MINSEQ seq] index ...",
         Migration,
         Run::Call(merkle::nodes, Heavy::Always),
         "map seq, digests",
@@ -43,7 +43,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .with(Flags::NO_MULTI),
     Command::pool(
         "MERKLE.LEAF",
-        "pool leaf ...",
+        "pool [MINSEQ seq] leaf ...",
         Migration,
         Run::Call(merkle::leaf, Heavy::Always),
         "map seq, leaves: of each an array of [sub, version, digest]",

@@ -10,7 +10,7 @@ const JOB: Flags = Flags::NO_MULTI;
 pub(super) const COMMANDS: &[Command] = &[
     Command::pool(
         "POOL.INFO",
-        "pool",
+        "pool [MINSEQ seq]",
         Read,
         Run::Call(maintenance::info, Heavy::Always),
         "map id, state, state_reason, users, groups, seq, durable_seq, epoch, role, chain, digest, phase, schema, key, …",

@@ -19,7 +19,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .with(CHANGE),
     Command::new(
         "POOL.LIST",
-        "[LIMIT n] [CURSOR cursor]",
+        "[MINSEQ seq] [LIMIT n] [CURSOR cursor]",
         Read,
         Run::Call(pools::list, Heavy::Never),
         "map pools, cursor, seq",
@@ -28,7 +28,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .with(JOB),
     Command::pool(
         "POOL.ALTER",
-        "pool [IF version] SCHEMA json",
+        "pool [IF version] [TOKEN token] SCHEMA json",
         Schema,
         Run::Call(pools::alter, Heavy::Always),
         "map version, seq",
@@ -37,7 +37,7 @@ pub(super) const COMMANDS: &[Command] = &[
     .with(CHANGE),
     Command::pool(
         "POOL.CONFIG",
-        "pool (SET name [IF version] json | GET name | LIST | DEL name)",
+        "pool (SET name [IF version] [TOKEN token] json | GET name [MINSEQ seq] | LIST [MINSEQ seq] [LIMIT n] [CURSOR cursor] | DEL name [TOKEN token])",
         Schema,
         Run::Call(pools::config, Heavy::Always),
         "map version, seq · map version, json · map names, cursor, seq · map seq, changed",
@@ -49,7 +49,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "pool CONFIRM pool",
         Dangerous,
         Run::Call(pools::drop, Heavy::Always),
-        "map changed",
+        "map seq, changed",
         "Destroys a pool, its wrapped keys first",
     )
     .with(CHANGE),

@@ -18,7 +18,7 @@ use super::{
     attrs::{AttrTable, Kind, standard},
     forms, hashes,
     input::Input,
-    json::{Element, Elements, Object, Raw},
+    json::{Elements, Object, Raw, next_records},
     place::{Notes, Origin, Placer},
     record::{Factor, FactorKind, ImportPassword, ImportUser, ImportValue, Item, Status, Text},
 };
@@ -191,19 +191,11 @@ impl<'a> Source<'a> for Part<'a> {
     }
 
     fn next_batch(&mut self, max: usize, out: &mut Vec<Item<'a>>) -> bool {
-        let mut notes = Notes::new();
-        for _ in 0..max {
-            match self.elements.next() {
-                Element::End => return false,
-                Element::Bad { line, reason } => out.push(Item::Refused { line, reason: reason.into() }),
-                Element::Record { line, text } => {
-                    let user = self.users.record(line, text, &mut notes);
-                    out.push(user.map_or_else(|reason| Item::Refused { line, reason: reason.into() }, Item::User));
-                    out.extend(notes.drain(..).map(|note| Item::Changed { line, note }));
-                }
-            }
-        }
-        true
+        let Self { elements, users, .. } = self;
+        next_records(elements, max, out, |line, text, notes, out| {
+            out.push(Item::User(users.record(line, text, notes)?));
+            Ok(())
+        })
     }
 
     fn bytes_done(&self) -> u64 {

@@ -26,7 +26,8 @@ pub(crate) enum Element<'a> {
     End,
 }
 
-/// Reads elements one after another.
+/// Reads elements one after another; by default, none.
+#[derive(Default)]
 pub(crate) struct Elements<'a> {
     text: &'a [u8],
     at: usize,
@@ -35,8 +36,9 @@ pub(crate) struct Elements<'a> {
     line: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum Layout {
+    #[default]
     Array,
     /// One record a line.
     Lines,
@@ -65,6 +67,11 @@ impl<'a> Elements<'a> {
                 }
             }
             Some(end) if end > first_line_end => whole(Layout::Concatenated, start),
+            // The first value has no end. Where the next line begins a value of its own it was one bad line, else
+            // the file was cut short, which is told once.
+            None if text.get(start) == Some(&b'{') && text.get(first_line_end + 1) != Some(&b'{') => {
+                whole(Layout::Concatenated, start)
+            }
             _ => whole(Layout::Lines, 0),
         }
     }
@@ -130,7 +137,11 @@ impl<'a> Elements<'a> {
             None => {
                 self.at = self.text.len();
                 self.line = u64::MAX;
-                Element::Bad { line, reason: "this is no JSON value: what follows cannot be read" }
+                let reason = match self.text[start] {
+                    b'{' | b'[' | b'"' => "the JSON value that begins here has no end: the file was cut short",
+                    _ => "this is no JSON value: what follows cannot be read",
+                };
+                Element::Bad { line, reason }
             }
         }
     }

@@ -15,8 +15,32 @@ pub(crate) use self::elements::{Element, Elements, members};
 use super::{
     attrs::Kind,
     place::{Notes, Origin, Placer},
-    record::{AttrKey, ImportUser, ImportValue, Text},
+    record::{AttrKey, ImportUser, ImportValue, Item, Text},
 };
+
+/// Reads some `max` elements, of which `read` makes items or a reason why not; says whether there may be more. A
+/// record's notes follow its items.
+pub(crate) fn next_records<'a>(
+    elements: &mut Elements<'a>,
+    max: usize,
+    out: &mut Vec<Item<'a>>,
+    mut read: impl FnMut(u64, &'a [u8], &mut Notes, &mut Vec<Item<'a>>) -> Result<(), &'static str>,
+) -> bool {
+    let mut notes = Notes::new();
+    for _ in 0..max {
+        match elements.next() {
+            Element::End => return false,
+            Element::Bad { line, reason } => out.push(Item::Refused { line, reason: reason.into() }),
+            Element::Record { line, text } => {
+                if let Err(reason) = read(line, text, &mut notes, out) {
+                    out.push(Item::Refused { line, reason: reason.into() });
+                }
+                out.extend(notes.drain(..).map(|note| Item::Changed { line, note }));
+            }
+        }
+    }
+    true
+}
 
 /// Most members of one object that is looked into.
 const MEMBERS_MAX: usize = 4096;

@@ -51,6 +51,8 @@ enum Section<'a> {
     Roles(&'a [u8]),
     Groups(&'a [u8]),
     Users(&'a [u8]),
+    /// A file that is a list of users, as an array or one behind the other.
+    Listed(&'a [u8]),
     /// A second realm, or no realm at all: its place and why it is not read.
     Refused(u64, &'static str),
 }
@@ -75,6 +77,10 @@ fn sections(text: &[u8]) -> Vec<Section<'_>> {
                 text
             }
         };
+        // What the admin API answers to GET /users: users alone, without a realm around them.
+        if is_user(realm) {
+            return vec![Section::Listed(text)];
+        }
         let mut users = Vec::new();
         for (name, value) in members(realm) {
             match &*name {
@@ -87,6 +93,19 @@ fn sections(text: &[u8]) -> Vec<Section<'_>> {
         found.append(&mut users);
     }
     found
+}
+
+/// Whether an object is a user and no realm.
+fn is_user(object: &[u8]) -> bool {
+    let mut is_named = false;
+    for (name, _) in members(object) {
+        match &*name {
+            "realm" | "users" | "groups" => return false,
+            "username" => is_named = true,
+            _ => {}
+        }
+    }
+    is_named
 }
 
 /// One file of a realm.
@@ -109,6 +128,7 @@ impl<'a> Part<'a> {
             Some(Section::Roles(text)) => groups = realm::roles(text),
             Some(Section::Groups(text)) => groups = realm::groups(text),
             Some(Section::Users(text)) => self.current = Some(Elements::of_array(text)),
+            Some(Section::Listed(text)) => self.current = Some(Elements::new(text, &[])),
         }
         for group in groups {
             match group {

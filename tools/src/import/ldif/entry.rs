@@ -172,6 +172,14 @@ pub(crate) fn classify(lines: &[Line<'_>]) -> Class {
     class
 }
 
+/// Whether a record is one of those that ldapsearch writes beside the entries, unless told not to: a referral to
+/// another server, and what became of the search.
+pub(crate) fn is_of_the_search(lines: &[Line<'_>]) -> bool {
+    let is = |line: &Line<'_>, name: &str| line.name.eq_ignore_ascii_case(name.as_bytes());
+    lines.first().is_some_and(|first| is(first, "search") || is(first, "result"))
+        || (!lines.is_empty() && lines.iter().all(|line| is(line, "ref")))
+}
+
 /// Why a record is not the content of an entry, if it is not.
 pub(crate) fn fault(lines: &[Line<'_>]) -> Option<&'static str> {
     let Some(first) = lines.first() else { return Some("the record is empty") };

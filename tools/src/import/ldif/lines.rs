@@ -106,6 +106,10 @@ impl<'a> Records<'a> {
                 Logical::Text(text) => {
                     let first = start.is_none();
                     start.get_or_insert((line, offset));
+                    // Ends one modification of a change record, which is refused as a whole and not for this.
+                    if text.as_ref() == b"-" && lines.iter().any(|line| line.name.eq_ignore_ascii_case(b"changetype")) {
+                        continue;
+                    }
                     match attribute(text, &mut self.names) {
                         Ok(attribute) if first && is_version(&attribute) => {
                             // The version line stands alone or directly over the first record.

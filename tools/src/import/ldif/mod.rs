@@ -69,6 +69,9 @@ impl<'a> Part<'a> {
     /// None for a group: groups are yielded by the last source.
     fn entry(&mut self, line: u64, offset: usize) -> Option<Item<'a>> {
         let refused = |reason: &'static str| Some(Item::Refused { line, reason: reason.into() });
+        if entry::is_of_the_search(&self.lines) {
+            return Some(Item::Skipped { line, reason: "what ldapsearch says of its search".into() });
+        }
         if let Some(reason) = entry::fault(&self.lines) {
             return refused(reason);
         }
