@@ -46,7 +46,7 @@ pub(super) fn sequence(
             Target::Pool(pool) => {
                 let hedge = Arc::clone(&lock(&pool.keyring).hedge);
                 let mut sequencer = lock(&pool.sequencer);
-                let visible = pool.visible.load(std::sync::atomic::Ordering::Acquire);
+                let visible = pool.visible.seq().0;
                 number(shared, pool.id, &hedge, &mut sequencer, visible, list, now_ms, &mut beaten)
             }
             Target::Catalogue => {
