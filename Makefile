@@ -1,5 +1,5 @@
 # The commands a newcomer needs. Everything that is made goes to target/.
-.PHONY: run test lint bench bench-quick test-tools clean-run
+.PHONY: run test test-loom mutants lint bench bench-quick test-tools clean-run
 
 STOA := target/debug/stoa
 RUN  := target/run
@@ -18,6 +18,13 @@ run: ## Build, make a store, import the sample directory, serve it on 127.0.0.1:
 test: test-tools ## Install what tests need, run all tests
 	cargo build --workspace --all-targets
 	cargo test --workspace
+	$(MAKE) test-loom
+
+test-loom: ## The engine's protocols between threads, in every order of events
+	RUSTFLAGS="--cfg loom" cargo test -p stoa-loom --target-dir target/loom
+
+mutants: ## Tries every deliberate bug of tests/mutants: each must be caught by its test
+	tests/mutants/run.py
 
 test-tools:
 	tests/install.sh

@@ -19,6 +19,7 @@ pub mod password;
 pub mod pool;
 pub mod run;
 pub mod store;
+mod sync;
 pub mod wal;
 
 pub use error::{Error, ErrorKind, Result};

@@ -97,6 +97,10 @@ pub struct Limits {
     pub output_buffer_bytes: usize,
     /// A client that reads nothing for so long is closed, if replies wait.
     pub output_stall_ms: u64,
+    /// Requests and replies in the buffers of all connections; beyond, the one that holds most is closed.
+    pub buffers_bytes: usize,
+    /// A request that has begun must be whole within this time.
+    pub request_ms: u64,
     /// The most commands of a transaction.
     pub transaction_commands: usize,
     /// The most bytes of a transaction.
@@ -121,6 +125,8 @@ impl Default for Limits {
             handshake_ms: 10_000,
             output_buffer_bytes: 32 << 20,
             output_stall_ms: 60_000,
+            buffers_bytes: 512 << 20,
+            request_ms: 60_000,
             transaction_commands: 1024,
             transaction_bytes: 8 << 20,
             scan_threads: 8,
@@ -226,6 +232,9 @@ impl ServerConfig {
         if limits.request_bytes > 1 << 30 || limits.argument_bytes > limits.request_bytes {
             return refuse("limits: argument_bytes <= request_bytes <= 1 GiB");
         }
+        if limits.buffers_bytes < limits.request_bytes {
+            return refuse("limits: buffers_bytes is at least request_bytes");
+        }
         if limits.connections == 0 || limits.arguments == 0 || limits.scan_threads == 0 || self.hashing.queue == 0 {
             return refuse("limits: connections, arguments, scan_threads and hashing.queue are at least 1");
         }
@@ -276,6 +285,7 @@ mod tests {
         assert!(wrong("dev = true\ninsecure_plaintext = true\nlisten = ['0.0.0.0:1']").contains("--dev"));
         assert!(wrong("metrics = '10.0.0.1:1'").contains("loopback"));
         assert!(wrong("[hashing]\nargon2_memory_kib = 1").contains("argon2"));
+        assert!(wrong("[limits]\nbuffers_bytes = 1").contains("buffers_bytes"));
         ServerConfig::parse("insecure_plaintext = true\nlisten = ['[::]:1']").unwrap().check().unwrap();
     }
 }

@@ -90,6 +90,7 @@ fn metrics(shared: &Shared) -> String {
     shared.stats.upkeep();
     shared.stats.render(&[
         ("stoa_connections", shared.clients.count() as f64),
+        ("stoa_buffers_bytes", shared.buffers.used_bytes() as f64),
         ("stoa_password_checks_waiting", shared.hashing.waiting() as f64),
         ("stoa_pools", store.pools as f64),
         ("stoa_pools_open", store.pools_open as f64),

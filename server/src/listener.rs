@@ -20,6 +20,8 @@ use crate::tls;
 
 /// The first byte of a TLS handshake record.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// How long a peer that is turned away may take to read why.
+const LAST_WORD_MS: u64 = 200;
 /// How long to wait when the system gives no more connections.
 const ACCEPT_PAUSE_MS: u64 = 50;
 
@@ -122,7 +124,7 @@ async fn enter(
         shared.stats.rejected.fetch_add(1, Relaxed);
         // Only where nothing has to be shaken first: a TLS peer would not understand it.
         if let Ok(Some((mut stream, _))) = timeout(Duration::from_millis(ACCEPT_PAUSE_MS), handshake).await {
-            let _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+            say_and_close(&mut stream, b"-ERR max number of clients reached\r\n").await;
         }
         return;
     };
@@ -163,7 +165,7 @@ async fn shake_hands(mut stream: TcpStream, acceptor: TlsAcceptor) -> Option<(Bo
         return None;
     }
     if first[0] != TLS_HANDSHAKE {
-        refuse_plain(&mut stream).await;
+        say_and_close(&mut stream, b"-ERR Protocol error: this port speaks TLS\r\n").await;
         return None;
     }
     let stream = acceptor.accept(stream).await.ok()?;
@@ -172,12 +174,16 @@ async fn shake_hands(mut stream: TcpStream, acceptor: TlsAcceptor) -> Option<(Bo
     Some((boxed(stream), names))
 }
 
-async fn refuse_plain(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+/// Turns a peer away with one line.
+async fn say_and_close(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), line: &[u8]) {
     use tokio::io::AsyncReadExt;
-    let _ = stream.write_all(b"-ERR Protocol error: this port speaks TLS\r\n").await;
-    let _ = stream.shutdown().await;
-    // Read what was sent, so that the system does not discard the reply with it.
+    // Read what was sent, so that the system does not discard the line with it.
     let mut sink = [0u8; 1024];
-    let drained = async { while stream.read(&mut sink).await.is_ok_and(|read| read > 0) {} };
-    let _ = timeout(Duration::from_millis(200), drained).await;
+    let exchange = async {
+        stream.write_all(line).await?;
+        stream.shutdown().await?;
+        while stream.read(&mut sink).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let _ = timeout(Duration::from_millis(LAST_WORD_MS), exchange).await;
 }

@@ -15,7 +15,7 @@ use tokio::time::{interval, sleep};
 use crate::acl::{Acl, Actor, DEV_USER};
 use crate::audit::Audit;
 use crate::config::ServerConfig;
-use crate::connection::Clients;
+use crate::connection::{Budget, Clients};
 use crate::error::ServeError;
 use crate::hashing::Hashing;
 use crate::health;
@@ -86,6 +86,7 @@ impl Server {
             store,
             acl,
             clients: Clients::default(),
+            buffers: Budget::default(),
             hashing,
             stats: Stats::new(),
             audit,

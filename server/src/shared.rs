@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::acl::{Acl, Actor};
 use crate::audit::Audit;
 use crate::config::ServerConfig;
-use crate::connection::Clients;
+use crate::connection::{Budget, Clients};
 use crate::hashing::Hashing;
 use crate::names::NameLists;
 use crate::stats::Stats;
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub acl: Acl,
     /// The connections.
     pub clients: Clients,
+    /// What the buffers of all connections hold.
+    pub buffers: Budget,
     /// Threads that hash passwords.
     pub hashing: Hashing,
     /// Counters.

@@ -44,6 +44,8 @@ pub(crate) struct Stats {
     errors: Mutex<BTreeMap<&'static str, u64>>,
     /// Connections taken so far.
     pub connections: AtomicU64,
+    /// Connections closed because the buffers of all were full.
+    pub evicted: AtomicU64,
     /// Connections turned away: too many, or no handshake.
     pub rejected: AtomicU64,
     /// Requests so far.
@@ -65,6 +67,7 @@ impl Stats {
             describe("stoa_errors_total", "Commands refused, by the first word of the error."),
             describe("stoa_connections_total", "Connections taken."),
             describe("stoa_connections_rejected_total", "Connections turned away."),
+            describe("stoa_connections_evicted_total", "Connections closed because the buffers of all were full."),
         ] {
             recorder.describe_counter(name.into(), None, text);
         }
@@ -80,6 +83,7 @@ impl Stats {
             latency,
             errors: Mutex::default(),
             connections: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             recorder,
@@ -132,6 +136,7 @@ impl Stats {
         }
         counter(Key::from_static_name("stoa_connections_total"), self.connections.load(Relaxed));
         counter(Key::from_static_name("stoa_connections_rejected_total"), self.rejected.load(Relaxed));
+        counter(Key::from_static_name("stoa_connections_evicted_total"), self.evicted.load(Relaxed));
         for (name, value) in gauges {
             self.recorder.register_gauge(&Key::from_static_name(name), &METADATA).set(*value);
         }

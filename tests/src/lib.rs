@@ -2,6 +2,9 @@
 //! its own, and the real clients that `tests/install.sh` has installed.
 #![allow(clippy::disallowed_methods, reason = "tests look at files as a stranger would")]
 
+pub mod history;
+pub mod resp;
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -78,8 +81,10 @@ pub fn run_well(args: &[&str]) -> String {
 /// A running server.
 pub struct Server {
     child: Child,
-    /// Where it listens.
+    /// Where it listens in the clear.
     pub port: u16,
+    /// Where it speaks TLS, if it does.
+    pub tls_port: Option<u16>,
     /// Everything it wrote to standard error goes here.
     pub log: PathBuf,
 }
@@ -110,14 +115,14 @@ impl Server {
             .stderr(stderr)
             .spawn()
             .map_err(|error| error.to_string())?;
-        let lines = BufReader::new(child.stdout.take().ok_or("no standard output")?).lines();
-        for line in lines {
-            let line = line.map_err(|error| error.to_string())?;
-            if let Some(address) = line.strip_prefix("stoa is ready on ")
-                && let Some(port) = address.rsplit(':').next().and_then(|port| port.parse().ok())
-            {
-                return Ok(Self { child, port, log });
-            }
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no standard output")?).lines();
+        let mut ready = || {
+            let line = lines.find_map(|line| Some(line.ok()?.strip_prefix("stoa is ready on ")?.to_owned()))?;
+            line.trim_end_matches(" (TLS)").rsplit(':').next()?.parse().ok()
+        };
+        if let Some(port) = ready() {
+            let tls_port = if more.contains(&"--config") && speaks_tls(more) { ready() } else { None };
+            return Ok(Self { child, port, tls_port, log });
         }
         let _ = child.wait();
         Err(std::fs::read_to_string(&log).unwrap_or_default())
@@ -126,6 +131,19 @@ impl Server {
     /// The address as clients take it.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// What the process takes of memory now, and at most so far, in bytes.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn memory_bytes(&self) -> (u64, u64) {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the server runs");
+        let kib = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+        };
+        (kib("VmRSS:") * 1024, kib("VmHWM:") * 1024)
     }
 
     /// The process.
@@ -189,6 +207,12 @@ impl Server {
         }
         answer
     }
+}
+
+/// Whether the settings among these arguments name an address for TLS.
+fn speaks_tls(arguments: &[&str]) -> bool {
+    let file = arguments.iter().skip_while(|argument| **argument != "--config").nth(1);
+    file.and_then(|file| std::fs::read_to_string(file).ok()).is_some_and(|text| text.contains("[tls]"))
 }
 
 impl Drop for Server {

@@ -12,6 +12,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::store::StoreArgs;
 
+/// Files that the store, the log and the listeners open beside connections.
+const FILES_BESIDE: u64 = 1024;
+
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   stoa serve                             serve DATA on 127.0.0.1:7862; makes the store on first start
@@ -65,7 +68,12 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode> {
     options.limits.erase_within_ms = budgets.erase_within_ms.unwrap_or(options.limits.erase_within_ms);
     options.io = stoa_server::for_server(options.io);
     stoa_engine::io::forbid_core_dumps().context("cannot keep keys out of core dumps")?;
+    let files = stoa_engine::io::raise_open_files().context("cannot ask for more open files")?;
     let store = Store::open(options)?;
+    let connections = config.limits.connections as u64;
+    if files < connections + FILES_BESIDE {
+        tracing::warn!(files, connections, "the system allows fewer open files than the connections need: ulimit -n");
+    }
     if !config.dev {
         let mut file = args.store.data.clone().into_os_string();
         file.push(".admin-secret");

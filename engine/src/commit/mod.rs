@@ -9,11 +9,12 @@
 //!    sync leaves nothing to undo. The conflict table bridges the time in between.
 //! 4. The leader reads no page: what a transaction rests on was read by its writer, who names it.
 
+mod handoff;
+#[cfg(test)]
+mod handoff_tests;
 pub(crate) mod sequence;
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, TryLockError};
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 use stoa_format::Seq;
@@ -28,10 +29,9 @@ use crate::store::Shared;
 use crate::store::catalogue::Catalogue;
 use crate::wal::{Log, Room};
 
+use handoff::Handoff;
 use sequence::{Frame, sequence};
 
-/// The log is sealed when nothing was written for this long.
-const SEAL_AFTER: Duration = Duration::from_millis(10);
 /// A draft that was beaten this often is prepared by the leader itself, who cannot be beaten.
 const BEATEN_MAX: u32 = 4;
 
@@ -77,89 +77,44 @@ struct Request {
 
 /// The queue of transactions and the log behind it.
 pub(crate) struct Pipeline {
-    queue: Mutex<Vec<Request>>,
-    wake: Condvar,
-    log: Mutex<Log>,
-    stop: AtomicBool,
+    handoff: Handoff<Request, Log>,
 }
 
 impl Pipeline {
     pub(crate) fn new(log: Log) -> Self {
-        Self { queue: Mutex::default(), wake: Condvar::new(), log: Mutex::new(log), stop: AtomicBool::new(false) }
+        Self { handoff: Handoff::new(log) }
     }
 
     /// The log, for what is not a commit: retirement, sealing, facts about it.
-    pub(crate) fn log(&self) -> std::sync::MutexGuard<'_, Log> {
-        lock(&self.log)
+    pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
+        self.handoff.led()
     }
 
     /// Whether somebody holds the log.
     fn is_led(&self) -> bool {
-        matches!(self.log.try_lock(), Err(TryLockError::WouldBlock))
+        self.handoff.is_led()
     }
 
     /// Puts a request into the queue. Some thread leads it: this one by [`Pipeline::lead_now`], or
     /// the commit thread once it is woken.
     fn enqueue(&self, target: Target, work: Work, frees_room: bool, done: Done) {
-        lock(&self.queue).push(Request { target, work, frees_room, done });
+        self.handoff.push(Request { target, work, frees_room, done });
     }
 
     /// Leads whatever is queued, if nobody else does.
     fn lead_now(&self, shared: &Shared) {
-        match self.log.try_lock() {
-            Ok(mut log) => self.drain(shared, &mut log),
-            Err(TryLockError::Poisoned(poisoned)) => self.drain(shared, &mut poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => {}
-        }
-        // Whoever came while the log was held found it held: the commit thread takes it up.
-        if !lock(&self.queue).is_empty() {
-            self.wake.notify_one();
-        }
-    }
-
-    fn drain(&self, shared: &Shared, log: &mut Log) {
-        loop {
-            let batch = std::mem::take(&mut *lock(&self.queue));
-            if batch.is_empty() {
-                return;
-            }
-            self.lead(shared, log, batch);
-        }
+        self.handoff.lead_now(|log, batch| self.lead(shared, log, batch));
     }
 
     /// The commit thread: leads what others leave, and seals the log when it is idle.
     pub(crate) fn run(&self, shared: &Shared) {
-        let mut idle = false;
-        loop {
-            let queue = lock(&self.queue);
-            let waited = if queue.is_empty() && !self.stop.load(Relaxed) {
-                let timeout = if idle { Duration::from_secs(3600) } else { SEAL_AFTER };
-                match self.wake.wait_timeout(queue, timeout) {
-                    Ok((queue, waited)) => (queue.is_empty(), waited.timed_out()),
-                    Err(poisoned) => (poisoned.into_inner().0.is_empty(), false),
-                }
-            } else {
-                let empty = queue.is_empty();
-                drop(queue);
-                (empty, false)
-            };
-            if self.stop.load(Relaxed) && waited.0 {
-                return;
-            }
-            let mut log = self.log();
-            self.drain(shared, &mut log);
-            idle = waited.0 && waited.1;
-            if idle {
-                // A failed seal fails the log itself, which says so to the next writer.
-                let _ = log.seal();
-            }
-        }
+        // A failed seal fails the log itself, which says so to the next writer.
+        self.handoff.run(|log, batch| self.lead(shared, log, batch), |log| drop(log.seal()));
     }
 
     /// Wakes the commit thread for the last time.
     pub(crate) fn stop(&self) {
-        self.stop.store(true, Relaxed);
-        self.wake.notify_all();
+        self.handoff.stop();
     }
 
     /// Commits one batch.
@@ -450,8 +405,7 @@ impl Shared {
         self.pipeline.lead_now(self);
         if !self.has_threads() {
             // Nobody else would take it up.
-            let mut log = self.pipeline.log();
-            self.pipeline.drain(self, &mut log);
+            self.pipeline.handoff.lead_in_turn(|log, batch| self.pipeline.lead(self, log, batch));
         }
         receive
             .recv()
@@ -460,7 +414,7 @@ impl Shared {
 
     fn wake_commit(&self) {
         match self.has_threads() {
-            true => self.pipeline.wake.notify_one(),
+            true => self.pipeline.handoff.wake(),
             false => {
                 self.pipeline.lead_now(self);
                 // An answer that writes again comes here while the log is held: its outer call does it.

@@ -50,7 +50,7 @@ pub(super) fn sequence(
                 let hedge = Arc::clone(&lock(&pool.keyring).hedge);
                 let mut sequencer = lock(&pool.sequencer);
                 chain_before = sequencer.chain;
-                let visible = pool.visible.load(std::sync::atomic::Ordering::Acquire);
+                let visible = pool.visible.seq().0;
                 number(shared, pool.id, &hedge, &mut sequencer, visible, list, now_ms, &mut beaten)
             }
             Target::Catalogue => {

@@ -48,6 +48,17 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets this process open as many files and connections as the system allows it at most; answers
+/// how many that are.
+///
+/// # Errors
+/// As the operating system gives them.
+pub fn raise_open_files() -> io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
 impl Io for Disk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let (doing, mut options) = ("open", OpenOptions::new());

@@ -23,7 +23,7 @@ mod disk;
 mod replace;
 pub mod sim;
 
-pub use disk::{Disk, forbid_core_dumps};
+pub use disk::{Disk, forbid_core_dumps, raise_open_files};
 pub use replace::{TEMPORARY_SUFFIX, read_whole, replace};
 pub use sim::SimDisk;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stoa_format::{PoolId, Seq};
 
 use super::check::Check;
-use super::open::{OpenPool, lock};
+use super::open::OpenPool;
 use super::request::{Committed, Transaction, UserRef};
 use super::snapshot::Snapshot;
 use super::view::Verdict;
@@ -30,7 +30,7 @@ impl Pool {
 
     /// The newest visible Seq.
     pub fn seq(&self) -> Seq {
-        Seq(self.open.visible.load(std::sync::atomic::Ordering::Acquire))
+        self.open.visible.seq()
     }
 
     /// The newest state.
@@ -95,7 +95,6 @@ impl Pool {
 
     /// Calls `wake` once `seq` is visible; at once if it is.
     pub fn wait_for_seq(&self, seq: Seq, wake: Box<dyn FnOnce() + Send>) {
-        lock(&self.open.waiters).push((seq, wake));
-        self.open.publish(self.seq());
+        self.open.visible.wait_for(seq, wake);
     }
 }

@@ -23,6 +23,7 @@ pub mod snapshot;
 pub mod value;
 pub(crate) mod version;
 pub mod view;
+pub(crate) mod watermark;
 
 pub use handle::Pool;
 pub use merkle::{INDEXES_MAX, MerkleRoot};

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -26,6 +26,7 @@ use super::runs::Runs;
 use super::schema::Schema;
 use super::snapshot::{Snapshot, damaged};
 use super::version::{Documents, SCHEMA_DOCUMENT, Version};
+use super::watermark::Watermark;
 use crate::digest::fact::DigestKey;
 use crate::digest::tree::Tree;
 use crate::error::{Error, Result};
@@ -92,7 +93,7 @@ pub(crate) struct OpenPool {
     pub name: Box<str>,
     pub dir: PathBuf,
     pub version: ArcSwap<Version>,
-    pub visible: AtomicU64,
+    pub visible: Watermark,
     pub sequencer: Mutex<Sequencer>,
     pub keyring: Mutex<Keyring>,
     pub digest_key: DigestKey,
@@ -113,7 +114,6 @@ pub(crate) struct OpenPool {
     pub head: Mutex<(Seq, [u8; 32])>,
     pub leases: Mutex<Leases>,
     pub checks: Mutex<HashMap<u64, u32>>,
-    pub waiters: Mutex<Vec<(Seq, Box<dyn FnOnce() + Send>)>>,
     /// The frames that stand in the log, flushed ones too, oldest first.
     pub frames: Mutex<VecDeque<PoolFrame>>,
     /// The frames that stand in history files, all older than those in the log. Locked after `frames`.
@@ -227,7 +227,7 @@ impl OpenPool {
             name,
             dir,
             version: ArcSwap::from_pointee(version),
-            visible: AtomicU64::new(body.flushed_seq.0),
+            visible: Watermark::new(body.flushed_seq),
             sequencer: Mutex::new(sequencer),
             keyring: Mutex::new(keyring),
             digest_key: DigestKey::new(body.digest_key),
@@ -246,7 +246,6 @@ impl OpenPool {
             head: Mutex::new((body.flushed_seq, body.chain)),
             leases: Mutex::new(Leases::default()),
             checks: Mutex::new(HashMap::new()),
-            waiters: Mutex::new(Vec::new()),
             frames: Mutex::new(VecDeque::new()),
             history: Mutex::new(VecDeque::new()),
             flushing: Mutex::new(()),
@@ -269,16 +268,9 @@ impl OpenPool {
 
     /// The newest durable state.
     pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
-        loop {
-            // In this order: a version that is loaded later holds everything up to an earlier Seq,
-            // unless a flush, or a schema that is just being published, went past it in between.
-            let seq = Seq(self.visible.load(Acquire));
-            let version = self.version.load_full();
-            if version.flushed_seq() <= seq && version.documents.seq <= seq {
-                return Snapshot { pool: Arc::clone(self), version, seq };
-            }
-            std::thread::yield_now();
-        }
+        let fits = |version: &Arc<Version>, seq| version.flushed_seq() <= seq && version.documents.seq <= seq;
+        let (seq, version) = self.visible.pin(|| self.version.load_full(), fits);
+        Snapshot { pool: Arc::clone(self), version, seq }
     }
 
     pub(crate) fn now_ms(&self) -> u64 {
@@ -398,16 +390,7 @@ impl OpenPool {
 
     /// Makes everything up to `seq` visible and wakes who waits for it.
     pub(crate) fn publish(&self, seq: Seq) {
-        self.visible.fetch_max(seq.0, Release);
-        let mut waiters = lock(&self.waiters);
-        if waiters.is_empty() {
-            return;
-        }
-        let (ready, waiting) = waiters.drain(..).partition(|(wanted, _)| *wanted <= seq);
-        *waiters = waiting;
-        drop(waiters);
-        let ready: Vec<_> = ready;
-        ready.into_iter().for_each(|(_, wake)| wake());
+        self.visible.raise(seq);
     }
 
     /// Bytes in memtables.

@@ -207,6 +207,18 @@ fn no_nonce_is_used_twice() {
     assert!(nonces.len() > 10);
 }
 
+/// Dropping a salt makes its file unreadable: no other file may have the same.
+#[test]
+fn no_salt_is_used_twice() {
+    let yard = Yard::new(1);
+    let mut salts = HashSet::new();
+    for _ in 0..3 {
+        let run = flush(&yard);
+        assert!(salts.insert(run.salt));
+        yard.io.remove_file(&yard.dir().join(run.identity.name())).unwrap();
+    }
+}
+
 #[test]
 fn no_value_is_on_the_disk_in_the_clear() {
     let yard = Yard::new(1);

@@ -7,7 +7,7 @@
 //! 4. A flush that fails leaves the memtables where they are; the next one takes them too.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use stoa_format::column::{Cell, ColumnKind};
 use stoa_format::manifest::{FilePlace, FileRef, SectionContent, SectionRef};
@@ -129,7 +129,7 @@ impl OpenPool {
             return Err(failed.clone());
         }
         let sequencer = lock(&self.sequencer);
-        let seq = Seq(self.visible.load(Acquire));
+        let seq = self.visible.seq();
         if sequencer.next_seq != seq.0 + 1 {
             return Err(Error::new(
                 ErrorKind::Io,

@@ -127,7 +127,7 @@ impl OpenPool {
         let mut key = [0; 32];
         self.shared.random(&mut key)?;
         let last = body.periods.last().map_or(Period(0), |period| period.period);
-        let first_seq = Seq(self.visible.load(Relaxed).max(body.flushed_seq.0) + 1);
+        let first_seq = Seq(self.visible.seq().0.max(body.flushed_seq.0) + 1);
         body.periods.push(PeriodRef { period: Period(last.0 + 1), first_seq, key });
         // A period goes on until the manifest after the one that mints its successor is in force,
         // so its frames end before the first Seq of the period after next.

@@ -32,7 +32,12 @@ pub(crate) struct ClientEntry {
     pub names: Mutex<Names>,
     kill: Notify,
     is_killed: AtomicBool,
+    /// What its buffers hold and the budget counts; [`EVICTED`] once it has to give all of it up.
+    held_bytes: AtomicUsize,
 }
+
+/// No buffers hold as much.
+const EVICTED: usize = usize::MAX;
 
 /// What a client says of itself, and who it is.
 #[derive(Default, Clone)]
@@ -66,6 +71,36 @@ impl ClientEntry {
     /// The names, locked.
     pub(crate) fn names(&self) -> std::sync::MutexGuard<'_, Names> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What its buffers hold and the budget counts, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self.held_bytes.load(Relaxed) {
+            EVICTED => 0,
+            held => held,
+        }
+    }
+
+    /// Notes that its buffers held `before` and hold `now`; not if it has to give all up.
+    pub(super) fn hold(&self, before: usize, now: usize) -> bool {
+        self.held_bytes.compare_exchange(before, now, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Has it give up what it holds, and close; answers how much that is.
+    pub(super) fn evict(&self) -> usize {
+        let held = self.held_bytes.swap(EVICTED, Relaxed);
+        self.kill.notify_one();
+        if held == EVICTED { 0 } else { held }
+    }
+
+    /// Whether somebody wants this connection closed.
+    pub(super) fn is_killed(&self) -> bool {
+        self.is_killed.load(Relaxed)
+    }
+
+    /// Whether it has to give up what it holds.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.held_bytes.load(Relaxed) == EVICTED
     }
 
     /// Waits until somebody wants this connection closed.
@@ -129,6 +164,7 @@ impl Clients {
             names: Mutex::default(),
             kill: Notify::new(),
             is_killed: AtomicBool::new(false),
+            held_bytes: AtomicUsize::new(0),
         });
         open.insert(entry.id, entry.clone());
         Some(entry)

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::ClientEntry;
@@ -17,6 +19,8 @@ use crate::shared::Shared;
 
 /// How long a connection that was killed may take to get its last replies.
 const KILLED_MS: u64 = 1000;
+/// How long one connection's commands are carried out before others have their turn.
+const TURN: Duration = Duration::from_micros(200);
 /// How much input is read and forgotten, and for how long, behind a last reply.
 const LINGER_BYTES: usize = 1 << 20;
 const LINGER_MS: u64 = 500;
@@ -36,6 +40,8 @@ pub(crate) async fn serve(
         pending: Pending::default(),
         parser: Parser::default(),
         protocol_failed: false,
+        unfinished_since: None,
+        turn_began: Instant::now(),
     };
     connection.run().await;
 }
@@ -47,6 +53,25 @@ struct Connection {
     parser: Parser,
     /// The input makes no sense any more; it is answered once.
     protocol_failed: bool,
+    /// When the request began that has not arrived whole.
+    unfinished_since: Option<Instant>,
+    /// Since when no others had their turn.
+    turn_began: Instant,
+}
+
+/// Whether carrying out has come to its end for now.
+#[derive(PartialEq, Eq)]
+enum Turn {
+    /// Something has to happen first.
+    Ended,
+    /// There is more to do, after others.
+    Paused,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.session.shared.buffers.forget(&self.session.client);
+    }
 }
 
 impl Connection {
@@ -64,22 +89,46 @@ impl Connection {
         let mut end_by: Option<Instant> = None;
         // The peer sends nothing more; what it has sent is still carried out.
         let mut ended = false;
+        let mut is_killed = false;
         loop {
+            if client.is_evicted() {
+                return self.give_up().await;
+            }
+            let mut turn = Turn::Ended;
             if end_by.is_none() || ended {
-                self.carry_out();
+                turn = self.carry_out();
                 if end_by.is_none() && (self.session.closing || self.protocol_failed) {
                     end_by = Some(Instant::now() + Duration::from_millis(stop_ms));
                 }
             }
+            self.count_buffers();
+            if client.is_evicted() {
+                continue;
+            }
             let waiting = self.wire.waiting_bytes();
-            if end_by.is_some() && self.pending.is_empty() && waiting == 0 {
+            if end_by.is_some() && turn == Turn::Ended && self.pending.is_empty() && waiting == 0 {
                 break;
             }
             if waiting == 0 {
                 last_left = Instant::now();
             }
-            let deadline = self.deadline(end_by, authenticate_by, last_left, waiting);
             let read_max = self.may_read(end_by.is_some(), waiting);
+            if read_max.is_none() {
+                // It is not the peer that keeps the rest of its request back.
+                self.unfinished_since = None;
+            }
+            let deadline = self.deadline(end_by, authenticate_by, last_left, waiting);
+            if self.turn_began.elapsed() >= TURN {
+                yield_now().await;
+                self.turn_began = Instant::now();
+                // A peer that always has more must not keep this from being noticed.
+                let is_stopping = *self.session.shared.stopping.borrow();
+                if end_by.is_none() && (is_stopping || client.is_killed()) {
+                    end_by =
+                        Some(self.turn_began + Duration::from_millis(if is_stopping { stop_ms } else { KILLED_MS }));
+                    continue;
+                }
+            }
             let event = async {
                 match deadline {
                     Some(deadline) => timeout_at(deadline, self.wire.event(&mut self.pending, read_max)).await.ok(),
@@ -95,20 +144,24 @@ impl Connection {
                         ended = true;
                         end_by.get_or_insert(Instant::now() + Duration::from_millis(stop_ms));
                     }
-                    Some(Event::Closed) | None => return,
+                    Some(Event::Closed) => return,
+                    None if end_by.is_none() && waiting == 0 && self.pending.is_empty() => self.refuse_late(),
+                    None => return,
                 },
-                () = &mut killed, if end_by.is_none() => {
-                    end_by = Some(Instant::now() + Duration::from_millis(KILLED_MS));
+                () = &mut killed, if !is_killed => {
+                    is_killed = true;
+                    end_by.get_or_insert(Instant::now() + Duration::from_millis(KILLED_MS));
                 }
                 _ = &mut stopped, if end_by.is_none() => {
                     end_by = Some(Instant::now() + Duration::from_millis(stop_ms));
                 }
+                () = std::future::ready(()), if turn == Turn::Paused => {}
+            }
+            if self.wire.take_waited() {
+                self.turn_began = Instant::now();
             }
         }
-        let last = Duration::from_millis(LINGER_MS);
-        if let Ok(Ok(())) = timeout(last, self.wire.finish()).await {
-            let _ = timeout(last, self.wire.linger(LINGER_BYTES)).await;
-        }
+        self.leave().await;
     }
 
     /// When waiting ends, if it must.
@@ -119,11 +172,52 @@ impl Connection {
         last_left: Instant,
         waiting: usize,
     ) -> Option<Instant> {
-        let stall = Duration::from_millis(self.session.shared.config.limits.output_stall_ms);
-        [end_by, self.session.actor.is_none().then_some(authenticate_by), (waiting > 0).then(|| last_left + stall)]
-            .into_iter()
-            .flatten()
-            .min()
+        let limits = &self.session.shared.config.limits;
+        let stall = Duration::from_millis(limits.output_stall_ms);
+        let request = Duration::from_millis(limits.request_ms);
+        let read_by = (waiting > 0).then(|| last_left + stall);
+        if end_by.is_some() {
+            return end_by.into_iter().chain(read_by).min();
+        }
+        let authenticate_by = self.session.actor.is_none().then_some(authenticate_by);
+        let request_by = self.unfinished_since.map(|since| since + request);
+        [authenticate_by, request_by, read_by].into_iter().flatten().min()
+    }
+
+    /// Counts what the buffers hold; others may have to close for it, or this one.
+    fn count_buffers(&self) {
+        let Session { shared, client, .. } = &self.session;
+        let held = self.wire.size_bytes() + self.pending.size_bytes() + self.session.queued_bytes();
+        let closed = shared.buffers.count(client, held, shared.config.limits.buffers_bytes, &shared.clients);
+        if closed > 0 {
+            shared.stats.evicted.fetch_add(closed as u64, Relaxed);
+            tracing::warn!(closed, "the buffers of all connections were full: those that held most were closed");
+        }
+    }
+
+    /// Ends a connection that held most when the buffers of all were full.
+    async fn give_up(&mut self) {
+        let is_behind = self.wire.waiting_bytes() > 0 || !self.pending.is_empty();
+        self.pending = Pending::default();
+        self.session.queue = None;
+        self.wire.forget();
+        if is_behind {
+            // Replies are cut off: nothing that is sent now would be understood.
+            return;
+        }
+        let sentence = "the buffers of all connections are full, and this one held most; \
+                        what was not answered was not carried out: send less at a time";
+        let reply = self.refusal("BUSY", sentence);
+        self.wire.out = reply;
+        self.leave().await;
+    }
+
+    /// Sends what waits, and makes sure that the peer gets to read it.
+    async fn leave(&mut self) {
+        let last = Duration::from_millis(LINGER_MS);
+        if let Ok(Ok(())) = timeout(last, self.wire.finish()).await {
+            let _ = timeout(last, self.wire.linger(LINGER_BYTES)).await;
+        }
     }
 
     /// How large the input buffer may become, or none while nothing is to be read.
@@ -135,27 +229,64 @@ impl Connection {
     }
 
     /// Carries out what has arrived, as far as it may.
-    fn carry_out(&mut self) {
+    fn carry_out(&mut self) -> Turn {
         let output_max = self.session.shared.config.limits.output_buffer_bytes;
         loop {
             let bounds = self.session.bounds();
             let (input, out) = self.wire.both();
             if self.session.closing || self.protocol_failed || input.is_empty() || out.len() >= output_max {
-                return;
+                return Turn::Ended;
             }
             let used = match self.parser.advance(input, &bounds) {
                 Ok(Some(used)) => used,
-                Ok(None) => return,
-                Err(error) => return self.refuse_protocol(error),
+                Ok(None) => {
+                    self.unfinished_since.get_or_insert_with(Instant::now);
+                    return Turn::Ended;
+                }
+                Err(error) => {
+                    self.refuse_protocol(error);
+                    return Turn::Ended;
+                }
             };
+            self.unfinished_since = None;
+            if self.pending.is_full(output_max) {
+                return Turn::Ended;
+            }
             let words = self.parser.words(input);
             let secret = match self.session.execute(words, out, &mut self.pending) {
                 Step::Done { secret } => secret,
-                Step::Wait => return,
+                Step::Wait => return Turn::Ended,
             };
             self.parser.begin();
             self.wire.consume(used, secret);
+            if !self.wire.input().is_empty() && self.turn_began.elapsed() >= TURN {
+                return Turn::Paused;
+            }
         }
+    }
+
+    /// Refuses a peer that took too long to authenticate, or to send a request.
+    fn refuse_late(&mut self) {
+        let limits = &self.session.shared.config.limits;
+        let (word, sentence) = match self.session.actor {
+            None => ("NOAUTH", format!("Authentication required: none came within {} ms", limits.handshake_ms)),
+            Some(_) => ("LIMIT", format!("a request has to arrive whole within {} ms", limits.request_ms)),
+        };
+        self.refuse(word, &sentence);
+    }
+
+    /// Queues the last reply.
+    fn refuse(&mut self, word: &'static str, sentence: &str) {
+        let reply = self.refusal(word, sentence);
+        self.pending.push_ready(reply);
+        self.protocol_failed = true;
+    }
+
+    fn refusal(&self, word: &'static str, sentence: &str) -> Vec<u8> {
+        let mut reply = Vec::new();
+        Reply::new(&mut reply, self.session.resp3).error(word, sentence);
+        self.session.shared.stats.refused(word);
+        reply
     }
 
     fn refuse_protocol(&mut self, error: ProtocolError) {
@@ -180,10 +311,6 @@ impl Connection {
                 ("LIMIT", format!("a request is longer than {} bytes", bounds.request_bytes))
             }
         };
-        let mut reply = Vec::new();
-        Reply::new(&mut reply, self.session.resp3).error(word, &sentence);
-        self.session.shared.stats.refused(word);
-        self.pending.push_ready(reply);
-        self.protocol_failed = true;
+        self.refuse(word, &sentence);
     }
 }

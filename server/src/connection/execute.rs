@@ -141,8 +141,8 @@ impl Session {
             }
             (Ok(()), Run::Write(_) | Run::Later(_)) => match self.later(entry, args) {
                 Ok(later) if pending.allows(&later.footprint) => {
-                    let (answer, reply) = Answer::new(&shared, entry, self.resp3);
-                    pending.push(reply, later.footprint, self.resp3);
+                    let (answer, reply) = Answer::new(&self.shared, entry, self.resp3);
+                    pending.push(reply, later.footprint, self.resp3, words.size_bytes());
                     (later.start)(self.to_audit(entry, words, answer));
                     return None;
                 }
@@ -198,9 +198,9 @@ impl Session {
     }
 
     /// Starts a command that is answered later.
-    pub(super) fn start(&self, entry: &'static Entry, later: Later, pending: &mut Pending) {
+    pub(super) fn start(&self, entry: &'static Entry, later: Later, pending: &mut Pending, request_bytes: usize) {
         let (answer, reply) = Answer::new(&self.shared, entry, self.resp3);
-        pending.push(reply, later.footprint, self.resp3);
+        pending.push(reply, later.footprint, self.resp3, request_bytes);
         (later.start)(answer);
     }
 
@@ -222,7 +222,8 @@ impl Session {
                 outcome
             });
         };
-        self.start(entry, Later { footprint: Footprint::alone(), start: Box::new(start) }, pending);
+        let later = Later { footprint: Footprint::alone(), start: Box::new(start) };
+        self.start(entry, later, pending, words.size_bytes());
     }
 
     /// Queues a request of an open transaction.

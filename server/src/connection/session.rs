@@ -104,6 +104,11 @@ impl Session {
         }
     }
 
+    /// What the queue of a transaction keeps, in bytes.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, Queue::size_bytes)
+    }
+
     /// What requests may cost now.
     pub(super) fn bounds(&self) -> Bounds {
         let limits = &self.shared.config.limits;

@@ -58,6 +58,11 @@ impl Queue {
         self.requests.len()
     }
 
+    /// What is kept of the requests, in bytes.
+    pub(super) fn size_bytes(&self) -> usize {
+        if self.refused { 0 } else { self.bytes }
+    }
+
     /// From now on the transaction can only be aborted.
     pub(super) fn refuse(&mut self) {
         self.refused = true;
@@ -156,7 +161,7 @@ impl Session {
         }
         let parts = self.run_session_parts(&queue)?;
         let entry = crate::command::table().named(b"EXEC").ok_or_else(|| Refusal::err("EXEC is not declared"))?;
-        let (shared, resp3, light) = (self.shared.clone(), self.resp3, queue.is_light());
+        let (shared, resp3, light, bytes) = (self.shared.clone(), self.resp3, queue.is_light(), queue.bytes);
         let start = move |answer: Answer| {
             let prepare = move |answer: Answer| match prepare(&shared, &actor, &queue, parts, resp3) {
                 Err(refused) => answer.give(|_| Err(refused)),
@@ -168,7 +173,7 @@ impl Session {
                 on_thread(answer, prepare);
             }
         };
-        self.start(entry, Later { footprint: Footprint::alone(), start: Box::new(start) }, pending);
+        self.start(entry, Later { footprint: Footprint::alone(), start: Box::new(start) }, pending, bytes);
         Ok(())
     }
 

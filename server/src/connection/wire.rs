@@ -11,8 +11,8 @@ use super::pending::Pending;
 
 /// The size of an input buffer at rest: ten thousand idle connections should cost little.
 const INPUT_BYTES_MIN: usize = 4096;
-/// An output buffer that grew beyond this is given back when it is empty.
-const OUTPUT_BYTES_KEPT: usize = 64 * 1024;
+/// A buffer that grew beyond this is given back when it is empty.
+const BYTES_KEPT: usize = 16 * 1024;
 
 /// What a connection runs over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -42,11 +42,13 @@ pub(super) struct Wire {
     /// Replies that have not left yet.
     pub(super) out: Vec<u8>,
     sent: usize,
+    /// Nothing was ready, so that others had their turn.
+    has_waited: bool,
 }
 
 impl Wire {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, input: vec![0; INPUT_BYTES_MIN], start: 0, end: 0, out: Vec::new(), sent: 0 }
+        Self { stream, input: vec![0; INPUT_BYTES_MIN], start: 0, end: 0, out: Vec::new(), sent: 0, has_waited: false }
     }
 
     /// What has arrived and is not consumed.
@@ -67,16 +69,29 @@ impl Wire {
         self.start += bytes;
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-            if self.input.len() > 16 * INPUT_BYTES_MIN {
+            if self.input.len() > BYTES_KEPT {
                 self.input.zeroize();
                 self.input = vec![0; INPUT_BYTES_MIN];
             }
         }
     }
 
+    /// Gives both buffers back, and what they hold.
+    pub(super) fn forget(&mut self) {
+        self.input.zeroize();
+        self.input = Vec::new();
+        self.out = Vec::new();
+        (self.start, self.end, self.sent) = (0, 0, 0);
+    }
+
     /// How many bytes wait to leave.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.out.len() - self.sent
+    }
+
+    /// What both buffers take, in bytes.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.input.len() + self.out.capacity()
     }
 
     /// Makes room for more input, up to `max` bytes of one request.
@@ -98,7 +113,17 @@ impl Wire {
     /// Waits until something happens: output that can leave, a reply, or, if `read_max` is given,
     /// input, of which at most that much is kept.
     pub(super) async fn event(&mut self, pending: &mut Pending, read_max: Option<usize>) -> Event {
-        poll_fn(|cx| self.poll_event(cx, pending, read_max)).await
+        poll_fn(|cx| {
+            let event = self.poll_event(cx, pending, read_max);
+            self.has_waited |= event.is_pending();
+            event
+        })
+        .await
+    }
+
+    /// Whether it had to wait since this was last asked.
+    pub(super) fn take_waited(&mut self) -> bool {
+        std::mem::take(&mut self.has_waited)
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>, pending: &mut Pending, read_max: Option<usize>) -> Poll<Event> {
@@ -112,7 +137,7 @@ impl Wire {
                     if self.sent == self.out.len() {
                         self.sent = 0;
                         self.out.clear();
-                        if self.out.capacity() > OUTPUT_BYTES_KEPT {
+                        if self.out.capacity() > BYTES_KEPT {
                             self.out = Vec::new();
                         }
                         // Errors show at the next write or read.

@@ -72,10 +72,14 @@ impl<'a> Words<'a> {
         spans.iter().map(move |span| &bytes[span.start as usize..span.end as usize])
     }
 
+    /// The bytes of all words.
+    pub(crate) fn size_bytes(self) -> usize {
+        self.spans.iter().map(|span| (span.end - span.start) as usize).sum()
+    }
+
     /// A copy that outlives the input buffer.
     pub(crate) fn to_owned(self) -> OwnedRequest {
-        let total = self.spans.iter().map(|span| (span.end - span.start) as usize).sum();
-        let mut bytes = Vec::with_capacity(total);
+        let mut bytes = Vec::with_capacity(self.size_bytes());
         let spans = self
             .iter()
             .map(|word| {

@@ -118,6 +118,25 @@ impl Client {
         self.stream.flush().await.unwrap();
     }
 
+    /// Sends bytes, and reads and forgets what has come; answers whether the connection lives.
+    pub(super) async fn flood(&mut self, bytes: &[u8]) -> bool {
+        let (mut reads, mut writes) = tokio::io::split(&mut self.stream);
+        let mut left = bytes;
+        let mut sink = [0; 64 * 1024];
+        while !left.is_empty() {
+            tokio::select! {
+                sent = writes.write(left) => match sent {
+                    Ok(sent @ 1..) => left = &left[sent..],
+                    _ => return false,
+                },
+                read = reads.read(&mut sink) => if !matches!(read, Ok(1..)) {
+                    return false;
+                },
+            }
+        }
+        true
+    }
+
     /// Sends nothing more.
     pub(crate) async fn end(&mut self) {
         self.stream.shutdown().await.unwrap();

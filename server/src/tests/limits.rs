@@ -66,8 +66,9 @@ async fn who_does_not_authenticate_in_time_is_closed() {
     config.limits.handshake_ms = 100;
     let running = Running::start(config).await;
     let mut client = running.connect().await;
-    let closed = tokio::time::timeout(Duration::from_secs(5), client.try_read()).await.unwrap();
-    assert!(closed.is_none());
+    let refused = tokio::time::timeout(Duration::from_secs(5), client.read()).await.unwrap();
+    assert_eq!(refused.error(), "NOAUTH Authentication required: none came within 100 ms");
+    assert!(client.try_read().await.is_none());
     let mut admin = running.admin().await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(admin.call("PING").await.text(), "PONG");
@@ -93,6 +94,79 @@ async fn a_client_that_never_reads_is_closed() {
 }
 
 #[tokio::test]
+async fn a_request_that_does_not_arrive_whole_is_refused_and_idling_is_not() {
+    let mut config = dev();
+    config.limits.request_ms = 300;
+    let running = Running::start(config).await;
+    let (mut idle, mut slow) = (running.client().await, running.client().await);
+    for byte in b"*2\r\n$4\r\n" {
+        slow.send(&[*byte]).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(slow.read().await.error(), "LIMIT a request has to arrive whole within 300 ms");
+    assert!(slow.try_read().await.is_none());
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(idle.call("PING").await.text(), "PONG");
+    running.stop().await;
+}
+
+/// What waits behind a command that waits is bounded: nothing more is carried out, then nothing more is read.
+#[tokio::test]
+async fn what_waits_behind_a_waiting_command_is_bounded() {
+    let mut config = dev();
+    config.limits.request_bytes = 1 << 20;
+    config.limits.output_buffer_bytes = 1 << 20;
+    let running = Running::start(config).await;
+    let mut client = running.client().await;
+    client.call("POOL.CREATE acme").await.at("seq");
+    client.send(&encode(&["CHANGES", "acme", "FROM", "1000", "BLOCK", "60000"])).await;
+    let request = encode(&["NO.SUCH.COMMAND"]).repeat(10_000);
+    let flood = async move {
+        for _ in 0..1000 {
+            client.send(&request).await;
+        }
+    };
+    // 250 MB; the system's own buffers take a few.
+    let flooded = tokio::time::timeout(Duration::from_secs(3), flood).await;
+    assert!(flooded.is_err(), "250 MB were taken");
+    let mut other = running.client().await;
+    assert!(other.call("STATS").await.at("errors").at("ERR").number() < 1000);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_holds_most_is_closed_when_the_buffers_of_all_are_full() {
+    let mut config = dev();
+    config.limits.buffers_bytes = 8 << 20;
+    let running = Running::start(config).await;
+    let (mut small, mut large) = (running.client().await, running.client().await);
+    let half = |bytes: usize| {
+        let mut request = b"*4\r\n$4\r\nECHO\r\n".to_vec();
+        for _ in 0..bytes >> 20 {
+            request.extend_from_slice(b"$1048576\r\n");
+            request.extend_from_slice(&[b'x'; 1 << 20]);
+            request.extend_from_slice(b"\r\n");
+        }
+        request
+    };
+    small.send(&half(1 << 20)).await;
+    large.send(&half(3 << 20)[..(2 << 20) + 100]).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut last = running.client().await;
+    last.send(&half(3 << 20)[..(2 << 20) + 100]).await;
+    let refused = tokio::select! {
+        refused = large.read() => refused,
+        refused = last.read() => refused,
+    };
+    assert!(refused.error().starts_with("BUSY the buffers of all connections are full"), "{refused:?}");
+    // The others go on where they were.
+    small.send(b"$1\r\nx\r\n$1\r\ny\r\n").await;
+    assert!(small.read().await.error().starts_with("ERR wrong number of arguments"));
+    assert_eq!(small.call("PING").await.text(), "PONG");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn connections_can_be_killed() {
     let running = Running::start(dev()).await;
     let (mut one, mut two) = (running.client().await, running.client().await);
@@ -109,6 +183,29 @@ async fn connections_can_be_killed() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("the killed connection is still listed");
+}
+
+/// A connection that always has more to say does not keep a kill, a stop or others from their turn.
+#[tokio::test]
+async fn a_flood_can_be_killed_and_stopped() {
+    let running = Running::start(dev()).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let mut flood = running.client().await;
+        ids.push(flood.call("CLIENT ID").await.number());
+        let requests = encode(&["PING"]).repeat(10_000);
+        tokio::spawn(async move { while flood.flood(&requests).await {} });
+    }
+    let mut other = running.client().await;
+    assert_eq!(other.call("PING").await.text(), "PONG");
+    assert_eq!(other.call(&format!("CLIENT KILL ID {}", ids[0])).await.number(), 1);
+    let gone = async {
+        while other.call("CLIENT LIST").await.text().contains(&format!("id={} ", ids[0])) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the flood goes on");
+    tokio::time::timeout(Duration::from_secs(10), running.stop()).await.expect("the floods keep the server");
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@
 //! serves as the link to the next and is not shown itself.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering::Acquire;
 
 use bytes::Bytes;
 use stoa_format::Seq;
@@ -57,7 +56,7 @@ impl OpenPool {
         }
         let mut next = from;
         let mut tries = 0;
-        while next.0 <= self.visible.load(Acquire) {
+        while next.0 <= self.visible.seq().0 {
             let before = next;
             match self.walk_some(&mut next, frames_max, visit) {
                 Ok(ControlFlow::Break(())) => return Ok(()),
@@ -82,7 +81,7 @@ impl OpenPool {
     }
 
     fn oldest_frame_with_link(&self) -> Result<Seq> {
-        let after_all = Seq(self.visible.load(Acquire) + 1);
+        let after_all = Seq(self.visible.seq().0 + 1);
         let Some(oldest) = self.sources(Seq(0), 1).first().copied() else { return Ok(after_all) };
         if self.chain_at_start(oldest.first_seq()).is_some() {
             return Ok(oldest.first_seq());
@@ -96,7 +95,7 @@ impl OpenPool {
     }
 
     fn walk_some(&self, next: &mut Seq, frames_max: usize, visit: Visit<'_>) -> Result<ControlFlow<()>> {
-        let visible = Seq(self.visible.load(Acquire));
+        let visible = self.visible.seq();
         let sources = self.sources(*next, frames_max);
         let Some(first) = sources.first().copied() else { return Ok(ControlFlow::Continue(())) };
         if first.first_seq() > *next {
