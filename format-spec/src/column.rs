@@ -41,6 +41,7 @@ use crate::run::fields::Fields;
 
 mod builder;
 mod compressed;
+mod find;
 mod ordinals;
 pub(crate) mod packed;
 pub(crate) mod password;
@@ -50,8 +51,8 @@ mod symbols;
 
 pub use builder::{ColumnPageBuilder, ColumnPageSummary};
 pub use compressed::Symbols;
+pub use find::{BytesTest, Joined, Scratch, Sought};
 pub use ordinals::Ordinals;
-pub use packed::Packed;
 
 use compressed::CompressedAt;
 use ordinals::OrdinalsAt;
@@ -242,18 +243,65 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
         self.ordinals.find(self.bytes.as_ref(), ordinal)
     }
 
+    /// What the page says about `ordinal`; bytes that do not stand in the page as they are come in `room`.
+    ///
+    /// # Errors
+    /// If the value's bytes are malformed.
+    #[inline]
+    pub fn get_in<'a>(&'a self, ordinal: u64, room: &'a mut Vec<u8>) -> Result<Cell<'a>, DecodeError> {
+        match self.ordinals.find(self.bytes.as_ref(), ordinal) {
+            Some(entry) => self.entry_in(entry, room),
+            None => Ok(Cell::Missing),
+        }
+    }
+
     /// Entry `entry` of the page, 0 being the first.
     ///
     /// # Errors
     /// If the value's bytes are malformed or there is no such entry.
-    #[inline]
     pub fn entry(&self, entry: usize) -> Result<Cell<'_>, DecodeError> {
+        match &self.values {
+            ValuesAt::Compressed(_) | ValuesAt::Password { .. } => {
+                Ok(self.entry_in(entry, &mut Vec::new())?.into_owned())
+            }
+            _ if entry >= self.count() => Err(DecodeError::new(NAME, 4, "no such entry")),
+            _ if self.is_absent(entry) => Ok(Cell::Absent),
+            _ => self.stored(entry),
+        }
+    }
+
+    /// The same; bytes that do not stand in the page as they are come in `room`.
+    ///
+    /// # Errors
+    /// As [`ColumnPage::entry`].
+    #[inline]
+    pub fn entry_in<'a>(&'a self, entry: usize, room: &'a mut Vec<u8>) -> Result<Cell<'a>, DecodeError> {
         if entry >= self.count() {
             return Err(DecodeError::new(NAME, 4, "no such entry"));
         }
         if self.is_absent(entry) {
             return Ok(Cell::Absent);
         }
+        let page = self.bytes.as_ref();
+        match &self.values {
+            ValuesAt::Compressed(strings) => Ok(Cell::Bytes(Cow::Borrowed(strings.get(page, entry, room)?))),
+            ValuesAt::Password { templates, codes, raw } => {
+                let template = templates.get(page, codes.get(page, entry) as usize)?;
+                let raw = raw.get(page, entry)?;
+                if template.is_empty() {
+                    return Ok(Cell::Bytes(Cow::Borrowed(raw)));
+                }
+                room.clear();
+                password::join(template, raw, room)?;
+                Ok(Cell::Bytes(Cow::Borrowed(room)))
+            }
+            _ => self.stored(entry),
+        }
+    }
+
+    /// An entry that is no null, of an encoding that keeps values as they are.
+    #[inline]
+    fn stored(&self, entry: usize) -> Result<Cell<'_>, DecodeError> {
         let page = self.bytes.as_ref();
         Ok(match &self.values {
             ValuesAt::Int { min, offsets } => Cell::Int(min.wrapping_add(offsets.get(page, entry) as i64)),
@@ -265,19 +313,26 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
             ValuesAt::Dictionary { values, codes } => {
                 Cell::Bytes(Cow::Borrowed(values.get(page, codes.get(page, entry) as usize)?))
             }
-            ValuesAt::Compressed(strings) => Cell::Bytes(Cow::Owned(strings.get(page, entry)?)),
-            ValuesAt::Password { templates, codes, raw } => {
-                let template = templates.get(page, codes.get(page, entry) as usize)?;
-                let raw = raw.get(page, entry)?;
-                if template.is_empty() {
-                    Cell::Bytes(Cow::Borrowed(raw))
-                } else {
-                    let mut hash = Vec::with_capacity(template.len() + raw.len() * 4 / 3 + 4);
-                    password::join(template, raw, &mut hash)?;
-                    Cell::Bytes(Cow::Owned(hash))
-                }
+            ValuesAt::Password { .. } | ValuesAt::Compressed(_) => {
+                return Err(DecodeError::new(NAME, 0, "values do not stand as they are"));
             }
         })
+    }
+
+    /// Looks at where the value of `ordinal` stands, so that it is near when it is read. What is answered means
+    /// nothing; it is there to be used, lest the look be left out.
+    #[inline]
+    pub fn touch(&self, ordinal: u64) -> u8 {
+        let page = self.bytes.as_ref();
+        let Some(entry) = self.ordinals.find(page, ordinal) else { return 0 };
+        match &self.values {
+            ValuesAt::Int { offsets: numbers, .. } | ValuesAt::Dictionary { codes: numbers, .. } => {
+                numbers.touch(page, entry)
+            }
+            ValuesAt::Rows(rows) => rows.touch(page, entry),
+            ValuesAt::Strings(strings) | ValuesAt::Password { raw: strings, .. } => strings.touch(page, entry),
+            ValuesAt::Compressed(strings) => strings.strings().touch(page, entry),
+        }
     }
 
     /// Whether entry `entry` is an explicit null.
@@ -303,101 +358,8 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
     pub fn cells(&self) -> impl Iterator<Item = (u64, Result<Cell<'_>, DecodeError>)> {
         self.ordinals().enumerate().map(|(entry, ordinal)| (ordinal, self.entry(entry)))
     }
-
-    /// The distinct values and the index into them of each entry, if the page keeps a dictionary: a predicate
-    /// then needs to see each value once.
-    pub fn dictionary(&self) -> Option<Dictionary<'_>> {
-        let page = self.bytes.as_ref();
-        match &self.values {
-            ValuesAt::Dictionary { values, codes } => {
-                Some(Dictionary { page, values: *values, codes: codes.view(page) })
-            }
-            _ => None,
-        }
-    }
-
-    /// Gives every ordinal with its cell, in order, to `take`; faster than [`ColumnPage::cells`].
-    ///
-    /// # Errors
-    /// If a value's bytes are malformed; some cells may have been given by then.
-    pub fn for_each(&self, mut take: impl FnMut(u64, &Cell<'_>)) -> Result<(), DecodeError> {
-        let page = self.bytes.as_ref();
-        let mut ordinals = self.ordinals();
-        let mut give = |entry: usize, cell: Cell<'_>| {
-            if let Some(ordinal) = ordinals.next() {
-                take(ordinal, if self.is_absent(entry) { &Cell::Absent } else { &cell });
-            }
-        };
-        match &self.values {
-            ValuesAt::Int { min, offsets } => {
-                let number = |offset: u64| Cell::Int(min.wrapping_add(offset as i64));
-                offsets.view(page).for_each(self.count(), |entry, offset| give(entry, number(offset)));
-                Ok(())
-            }
-            ValuesAt::Strings(strings) => {
-                strings.for_each(page, |entry, value| give(entry, Cell::Bytes(Cow::Borrowed(value))))
-            }
-            ValuesAt::Compressed(strings) => strings.for_each(page, give),
-            ValuesAt::Rows(_) | ValuesAt::Dictionary { .. } | ValuesAt::Password { .. } => {
-                for entry in 0..self.count() {
-                    give(entry, self.entry(entry)?);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Calls `hit` with the ordinal of every entry whose cell `matches`. The predicate sees each distinct value
-    /// of a dictionary page once.
-    ///
-    /// # Errors
-    /// If a value's bytes are malformed; some ordinals may have been given by then.
-    pub fn select(
-        &self,
-        mut matches: impl FnMut(&Cell<'_>) -> bool,
-        mut hit: impl FnMut(u64),
-    ) -> Result<(), DecodeError> {
-        let Some(dictionary) = self.dictionary() else {
-            return self.for_each(|ordinal, cell| {
-                if matches(cell) {
-                    hit(ordinal);
-                }
-            });
-        };
-        // One verdict for each code that the width allows, so that no code needs a check of its own.
-        let mut verdicts = vec![UNKNOWN; 1 << dictionary.codes().width()];
-        for (value, verdict) in verdicts.iter_mut().enumerate().take(dictionary.len()) {
-            *verdict = u8::from(matches(&Cell::Bytes(Cow::Borrowed(dictionary.value(value)?))));
-        }
-        let mut seen = 0;
-        if self.ordinals.is_dense() && !self.has_absent() {
-            let first = self.first_ordinal();
-            dictionary.codes().for_each(self.count(), |entry, code| {
-                let verdict = verdicts[code as usize];
-                seen |= verdict;
-                if verdict == 1 {
-                    hit(first + entry as u64);
-                }
-            });
-        } else {
-            let absent = u8::from(self.has_absent() && matches(&Cell::Absent));
-            let mut ordinals = self.ordinals();
-            dictionary.codes().for_each(self.count(), |entry, code| {
-                let verdict = if self.is_absent(entry) { absent } else { verdicts[code as usize] };
-                seen |= verdict;
-                if let Some(ordinal) = ordinals.next()
-                    && verdict == 1
-                {
-                    hit(ordinal);
-                }
-            });
-        }
-        if seen < UNKNOWN { Ok(()) } else { Err(DecodeError::new(NAME, HEADER_BYTES, "a code has no value")) }
-    }
 }
 
-/// The verdict on a code that has no value.
-const UNKNOWN: u8 = 2;
 /// Most bits of an index into a page's distinct values.
 const CODE_BITS_MAX: u8 = 16;
 
@@ -465,41 +427,6 @@ fn expect_strings(strings: &StringsAt, count: usize, at: usize) -> Result<(), De
         return Err(DecodeError::new(NAME, at, "number of strings differs from the number of entries"));
     }
     Ok(())
-}
-
-/// The distinct values of a dictionary page and each entry's index into them.
-#[derive(Debug, Clone, Copy)]
-pub struct Dictionary<'a> {
-    page: &'a [u8],
-    values: StringsAt,
-    codes: Packed<'a>,
-}
-
-impl<'a> Dictionary<'a> {
-    /// Number of distinct values.
-    #[allow(clippy::len_without_is_empty, reason = "a dictionary has at least one value, or every code is an error")]
-    pub fn len(&self) -> usize {
-        self.values.len()
-    }
-
-    /// Value `index`.
-    ///
-    /// # Errors
-    /// If it is malformed or there is none.
-    pub fn value(&self, index: usize) -> Result<&'a [u8], DecodeError> {
-        self.values.get(self.page, index)
-    }
-
-    /// The index of the value of entry `entry`. Unchecked: an index that has no value is damage.
-    #[inline]
-    pub fn code(&self, entry: usize) -> usize {
-        self.codes.get(entry) as usize
-    }
-
-    /// The packed indexes of all entries.
-    pub fn codes(&self) -> Packed<'a> {
-        self.codes
-    }
 }
 
 #[cfg(test)]

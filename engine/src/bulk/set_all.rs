@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use roaring::RoaringBitmap;
-use stoa_format::column::{Cell, ColumnKind};
+use stoa_format::column::{Cell, ColumnKind, Sought};
 use stoa_format::install::Install;
 use stoa_format::manifest::FilePlace;
 use stoa_format::run::{PageEntry, PagePlace};
 use stoa_format::{AttrId, FileId, Ordinal};
 
 use super::files::NewFiles;
+use crate::column::Look;
 use crate::error::{ErrorKind, Result};
 use crate::pool::draft::{Draft, Draught, SetColumns};
 use crate::pool::open::{OpenPool, lock};
@@ -251,23 +252,27 @@ impl Target {
 /// Those of `among` who have the value already.
 fn already_so(runs: &Runs, target: &Target, among: &RoaringBitmap) -> Result<RoaringBitmap> {
     let wanted = target.cell();
-    let (removes, mut found) = (wanted == Cell::Absent, RoaringBitmap::new());
-    let (Some(first), Some(last)) = (among.min(), among.max()) else { return Ok(found) };
-    if let Some(stack) = runs.column(target.attr) {
-        // If the value is removed, those who have one are sought.
-        let may_hold = |entry: &PageEntry| match (&entry.place, &wanted) {
+    let (Some(first), Some(last)) = (among.min(), among.max()) else { return Ok(RoaringBitmap::new()) };
+    // If the value is removed, those who have one are sought.
+    let removes = wanted == Cell::Absent;
+    let mut is_wanted = |bytes: &[u8]| wanted.bytes() == Some(bytes);
+    let mut sought = match wanted {
+        Cell::Int(value) => Sought::Ints { min: value, max: value, outside: false },
+        Cell::Bytes(_) | Cell::Fixed16(_) => Sought::Bytes(&mut is_wanted),
+        Cell::Missing | Cell::Absent => Sought::Any,
+    };
+    let look = |entry: &PageEntry| {
+        let may_hold = match (&entry.place, &wanted) {
             (PagePlace::Column { zone, .. }, Cell::Int(value)) => zone.may_hold_int(*value, *value),
             (PagePlace::Column { zone, .. }, Cell::Bytes(bytes)) => zone.may_hold_bytes(bytes),
             _ => true,
         };
-        let is_sought = |cell: &Cell<'_>| if removes { *cell != Cell::Absent } else { *cell == wanted };
-        let range = u64::from(first)..=u64::from(last);
-        stack.select(range, caching(runs), may_hold, is_sought, |ordinal| {
-            if found.try_push(ordinal.0 as u32).is_err() {
-                found.insert(ordinal.0 as u32);
-            }
-        })?;
-    }
+        if may_hold { Look::Read } else { Look::Pass }
+    };
+    let found = match runs.column(target.attr) {
+        Some(stack) => stack.find(u64::from(first)..=u64::from(last), caching(runs), look, &mut sought)?,
+        None => RoaringBitmap::new(),
+    };
     Ok(if removes { among - found } else { found & among })
 }
 

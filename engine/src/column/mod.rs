@@ -10,6 +10,7 @@
 //! ```
 
 mod cursor;
+mod marks;
 mod stack;
 
 #[cfg(test)]
@@ -19,12 +20,14 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use stoa_format::Ordinal;
-use stoa_format::column::{Cell, ColumnKind, ColumnPage};
+use stoa_format::column::{Cell, ColumnKind, ColumnPage, Scratch, Sought};
 use stoa_format::run::{PageEntry, PagePlace, SectionId, SectionSummary};
 
 use crate::run::{Caching, PageBody, PageRef, Plain, RunError, RunFile, SectionPages};
 
 pub use crate::run::OrdinalSet;
+use marks::Marks;
+
 pub use cursor::ColumnCursor;
 pub use stack::ColumnStack;
 
@@ -40,6 +43,17 @@ struct OpenedColumn {
     kind: ColumnKind,
     /// The first ordinal of each data page, for finding a page.
     first_ordinals: Vec<u64>,
+}
+
+/// Whether a page need be read to know which of its values are sought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// None is: it is passed over.
+    Pass,
+    /// Some may be.
+    Read,
+    /// All are, explicit nulls excepted.
+    All,
 }
 
 /// An open page of a column.
@@ -78,10 +92,24 @@ impl ColumnRun {
     /// If the page cannot be read.
     #[inline]
     pub fn with<R>(&self, ordinal: Ordinal, read: impl FnOnce(Cell<'_>) -> R) -> Result<R, RunError> {
+        self.with_in(ordinal, &mut Vec::new(), read)
+    }
+
+    /// The same; a value that has to be put together is put together in `room`.
+    ///
+    /// # Errors
+    /// As [`ColumnRun::with`].
+    #[inline]
+    pub fn with_in<R>(
+        &self,
+        ordinal: Ordinal,
+        room: &mut Vec<u8>,
+        read: impl FnOnce(Cell<'_>) -> R,
+    ) -> Result<R, RunError> {
         let opened = self.opened()?;
         let Some(index) = opened.page_of(ordinal.0) else { return Ok(read(Cell::Missing)) };
         let page = opened.pages.page(&self.file, index, Caching::Keep)?;
-        let cell = self.column_page(&opened.pages, &page, index)?.get(ordinal.0);
+        let cell = self.column_page(&opened.pages, &page, index)?.get_in(ordinal.0, room);
         cell.map(read).map_err(|e| opened.pages.damaged(&self.file, index, e))
     }
 
@@ -93,18 +121,18 @@ impl ColumnRun {
         self.with(ordinal, |cell| cell.into_owned())
     }
 
-    /// Opens the page that has or would have `ordinal` and starts loading the cell's place, so that the cell is
-    /// near when it is read: issue all touches of a profile, then read them.
-    ///
-    /// # Errors
-    /// If the page cannot be read.
-    pub fn touch(&self, ordinal: Ordinal) -> Result<TouchedCell<'_>, RunError> {
-        let opened = self.opened()?;
-        let page = match opened.page_of(ordinal.0) {
-            Some(index) => Some((index, opened.pages.page(&self.file, index, Caching::Keep)?)),
-            None => None,
+    /// Opens the page that has or would have `ordinal` and looks at the cell's place, so that the cell is near when it
+    /// is read: issue all touches of a profile, then read. See [`ColumnPage::touch`].
+    #[inline]
+    pub fn touch(&self, ordinal: Ordinal) -> u8 {
+        // What goes wrong shows when the cell is read.
+        let touch = || -> Result<u8, RunError> {
+            let opened = self.opened()?;
+            let Some(index) = opened.page_of(ordinal.0) else { return Ok(0) };
+            let page = opened.pages.page(&self.file, index, Caching::Keep)?;
+            Ok(self.column_page(&opened.pages, &page, index)?.touch(ordinal.0))
         };
-        Ok(TouchedCell { run: self, pages: &opened.pages, page, ordinal })
+        touch().unwrap_or(0)
     }
 
     /// Gives the cell of each of these ascending ordinals to `visit`, a page at a time.
@@ -113,51 +141,60 @@ impl ColumnRun {
     /// If a page cannot be read.
     pub fn get_many(&self, ordinals: &[Ordinal], mut visit: impl FnMut(Ordinal, Cell<'_>)) -> Result<(), RunError> {
         let opened = self.opened()?;
-        let mut held: Option<(usize, PageRef)> = None;
-        for &ordinal in ordinals {
-            let Some(index) = opened.page_of(ordinal.0) else {
-                visit(ordinal, Cell::Missing);
+        let mut room = Vec::new();
+        let mut left = ordinals;
+        while let Some(&first) = left.first() {
+            let Some(index) = opened.page_of(first.0) else {
+                visit(first, Cell::Missing);
+                left = &left[1..];
                 continue;
             };
-            if held.as_ref().is_none_or(|(held, _)| *held != index) {
-                held = Some((index, opened.pages.page(&self.file, index, Caching::Keep)?));
-            }
-            if let Some((_, page)) = &held {
-                let cell = self.column_page(&opened.pages, page, index)?.get(ordinal.0);
+            // All that this page decides.
+            let next = opened.first_ordinals.get(index + 1).copied().unwrap_or(u64::MAX);
+            let end = 1 + left[1..].iter().take_while(|ordinal| ordinal.0 < next).count();
+            let page = opened.pages.page(&self.file, index, Caching::Keep)?;
+            let page = self.column_page(&opened.pages, &page, index)?;
+            for &ordinal in &left[..end] {
+                let cell = page.get_in(ordinal.0, &mut room);
                 visit(ordinal, cell.map_err(|e| opened.pages.damaged(&self.file, index, e))?);
             }
+            left = &left[end..];
         }
         Ok(())
     }
 
-    /// Gives each page that has ordinals of `range`, in order, to `visit`, with its entry of the directory (zone
-    /// map). Pages of which `wanted` says no are not read.
-    ///
-    /// # Errors
-    /// If a page cannot be read, or what `visit` fails with.
-    pub fn scan<E: From<RunError>>(
+    /// Adds the ordinals, of pages that have some of `range`, whose values are sought; see [`ColumnStack::find`].
+    fn find(
         &self,
         range: RangeInclusive<u64>,
         caching: Caching,
-        mut wanted: impl FnMut(&PageEntry) -> bool,
-        mut visit: impl FnMut(&OpenColumnPage) -> Result<(), E>,
-    ) -> Result<(), E> {
+        look: &impl Fn(&PageEntry) -> Look,
+        sought: &mut Sought<'_>,
+        scratch: &mut Scratch,
+        found: &mut Marks,
+    ) -> Result<(), RunError> {
         let opened = self.opened()?;
         for index in opened.pages_of(&range) {
-            if wanted(&opened.pages.data()[index]) {
-                let page = opened.pages.page(&self.file, index, caching)?;
-                visit(self.column_page(&opened.pages, &page, index)?)?;
+            let look = look(&opened.pages.data()[index]);
+            if look == Look::Pass {
+                continue;
+            }
+            let page = opened.pages.page(&self.file, index, caching)?;
+            let page = self.column_page(&opened.pages, &page, index)?;
+            let bits = match look {
+                Look::All => page.find(&mut Sought::Any, scratch),
+                _ => page.find(sought, scratch),
+            };
+            let bits = bits.map_err(|e| opened.pages.damaged(&self.file, index, e))?;
+            if page.is_dense() {
+                found.add_bits(page.first_ordinal(), bits);
+            } else {
+                let is_found = |entry: usize| bits[entry / 64] >> (entry % 64) & 1 == 1;
+                let ordinals = page.ordinals().enumerate().filter(|(entry, _)| is_found(*entry));
+                ordinals.for_each(|(_, ordinal)| found.add(ordinal));
             }
         }
         Ok(())
-    }
-
-    /// The error for a page that `visit` of [`ColumnRun::scan`] found malformed at this ordinal.
-    pub fn damaged_page(&self, ordinal: u64, error: stoa_format::DecodeError) -> RunError {
-        match self.opened() {
-            Ok(opened) => opened.pages.damaged(&self.file, opened.page_of(ordinal).unwrap_or(0), error),
-            Err(error) => error,
-        }
     }
 
     /// The ordinals that the run has cells for. Exact for sparse runs; of a dense run, which is asked last
@@ -234,26 +271,5 @@ impl OpenedColumn {
         let end = self.first_ordinals.partition_point(|first| first <= range.end());
         let start = self.page_of(*range.start()).unwrap_or(0);
         start.min(end)..end
-    }
-}
-
-/// A cell whose page is open and on its way into the processor's cache.
-pub struct TouchedCell<'r> {
-    run: &'r ColumnRun,
-    pages: &'r SectionPages,
-    page: Option<(usize, PageRef)>,
-    ordinal: Ordinal,
-}
-
-impl TouchedCell<'_> {
-    /// What the run says about the ordinal.
-    ///
-    /// # Errors
-    /// If the value's bytes are malformed.
-    #[inline]
-    pub fn cell(&self) -> Result<Cell<'_>, RunError> {
-        let Some((index, page)) = &self.page else { return Ok(Cell::Missing) };
-        let cell = self.run.column_page(self.pages, page, *index)?.get(self.ordinal.0);
-        cell.map_err(|e| self.pages.damaged(&self.run.file, *index, e))
     }
 }

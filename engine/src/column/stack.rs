@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 use stoa_format::Ordinal;
-use stoa_format::column::Cell;
+use stoa_format::column::{Cell, Scratch, Sought};
 use stoa_format::run::PageEntry;
 
-use super::{ColumnCursor, ColumnRun, OpenColumnPage};
+use super::marks::Marks;
+use super::{ColumnCursor, ColumnRun, Look, OrdinalSet};
 use crate::run::{Caching, RunError};
 
 /// Sparse runs, newest first, over dense partitions. Immutable; shared by readers.
@@ -44,8 +45,22 @@ impl ColumnStack {
     /// If a page cannot be read.
     #[inline]
     pub fn with<R>(&self, ordinal: Ordinal, read: impl FnOnce(Cell<'_>) -> R) -> Result<R, RunError> {
+        self.with_in(ordinal, &mut Vec::new(), read)
+    }
+
+    /// The same; a value that has to be put together is put together in `room`.
+    ///
+    /// # Errors
+    /// As [`ColumnStack::with`].
+    #[inline]
+    pub fn with_in<R>(
+        &self,
+        ordinal: Ordinal,
+        room: &mut Vec<u8>,
+        read: impl FnOnce(Cell<'_>) -> R,
+    ) -> Result<R, RunError> {
         match self.run_of(ordinal)? {
-            Some(run) => run.with(ordinal, read),
+            Some(run) => run.with_in(ordinal, room, read),
             None => Ok(read(Cell::Missing)),
         }
     }
@@ -56,6 +71,15 @@ impl ColumnStack {
     /// If a page cannot be read.
     pub fn get(&self, ordinal: Ordinal) -> Result<Cell<'static>, RunError> {
         self.with(ordinal, |cell| cell.into_owned())
+    }
+
+    /// Brings the attribute's cell near: see [`ColumnRun::touch`].
+    #[inline]
+    pub fn touch(&self, ordinal: Ordinal) -> u8 {
+        match self.run_of(ordinal) {
+            Ok(Some(run)) => run.touch(ordinal),
+            _ => 0,
+        }
     }
 
     /// The run that decides about `ordinal`: the newest that has it, or the partition that it would be in.
@@ -85,6 +109,9 @@ impl ColumnStack {
     /// # Errors
     /// If a page cannot be read.
     pub fn get_many(&self, ordinals: &[Ordinal], mut visit: impl FnMut(Ordinal, Cell<'_>)) -> Result<(), RunError> {
+        if let ([], [only]) = (&self.sparse[..], &self.base[..]) {
+            return only.get_many(ordinals, visit);
+        }
         let mut at = 0;
         while at < ordinals.len() {
             let run = self.run_of(ordinals[at])?;
@@ -102,53 +129,45 @@ impl ColumnStack {
         Ok(())
     }
 
-    /// Gives every page that has ordinals of `range` to `visit`, newest runs first, with the ordinals that newer
-    /// runs have decided and that do not count in it. Pages of which `wanted` says no are not read.
-    ///
-    /// # Errors
-    /// If a page cannot be read, or what `visit` fails with.
-    pub fn scan<E: From<RunError>>(
-        &self,
-        range: RangeInclusive<u64>,
-        caching: Caching,
-        mut wanted: impl FnMut(&PageEntry) -> bool,
-        mut visit: impl FnMut(&ColumnRun, &OpenColumnPage, &RoaringBitmap) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut decided = RoaringBitmap::new();
-        for run in &self.sparse {
-            run.scan(range.clone(), caching, &mut wanted, |page| visit(run, page, &decided))?;
-            run.ordinals()?.add_to(&mut decided);
-        }
-        for (_, partition) in self.partitions()? {
-            let run = &self.base[*partition];
-            run.scan(range.clone(), caching, &mut wanted, |page| visit(run, page, &decided))?;
-        }
-        Ok(())
-    }
-
-    /// Calls `hit` with every ordinal of `range` whose cell, a value or an explicit null, `matches`; not in order.
-    /// The predicate sees each distinct value of a dictionary page once.
+    /// The ordinals of `range` whose values are sought; explicit nulls are never found. `look` says of each page by
+    /// its entry of the directory whether it need be read.
     ///
     /// # Errors
     /// If a page cannot be read.
-    pub fn select(
+    pub fn find(
         &self,
         range: RangeInclusive<u64>,
         caching: Caching,
-        wanted: impl FnMut(&PageEntry) -> bool,
-        mut matches: impl FnMut(&Cell<'_>) -> bool,
-        mut hit: impl FnMut(Ordinal),
-    ) -> Result<(), RunError> {
-        self.scan(range.clone(), caching, wanted, |run, page, decided| {
-            let counts =
-                |ordinal: u64| range.contains(&ordinal) && (decided.is_empty() || !decided.contains(ordinal as u32));
-            let selected = page.select(&mut matches, |ordinal| {
-                if counts(ordinal) {
-                    hit(Ordinal(ordinal));
+        look: impl Fn(&PageEntry) -> Look,
+        sought: &mut Sought<'_>,
+    ) -> Result<RoaringBitmap, RunError> {
+        let mut scratch = Scratch::default();
+        let mut found = Marks::new();
+        for (_, partition) in self.partitions()? {
+            self.base[*partition].find(range.clone(), caching, &look, sought, &mut scratch, &mut found)?;
+        }
+        let mut found = found.into_bitmap();
+        // Older runs have no say in what newer ones hold.
+        for run in self.sparse.iter().rev() {
+            let mut newer = Marks::new();
+            run.find(range.clone(), caching, &look, sought, &mut scratch, &mut newer)?;
+            match run.ordinals()? {
+                OrdinalSet::Set(decided) => found -= decided,
+                decided => {
+                    let mut set = RoaringBitmap::new();
+                    decided.add_to(&mut set);
+                    found -= set;
                 }
-            });
-            selected.map_err(|e| run.damaged_page(page.first_ordinal(), e))
-        })
+            }
+            found |= newer.into_bitmap();
+        }
+        let short = |ordinal: u64| u32::try_from(ordinal).unwrap_or(u32::MAX);
+        let (first, last) = (short(*range.start()), short(*range.end()));
+        found.remove_range(..first);
+        if last < u32::MAX {
+            found.remove_range(last + 1..);
+        }
+        Ok(found)
     }
 
     /// Walks all entries in order of ordinals, from `from` on; of each ordinal the newest.

@@ -53,7 +53,8 @@ fn check(stack: &ColumnStack, model: &Model, from: u64) {
         let expected = model.get(&ordinal).cloned().unwrap_or(Cell::Missing);
         assert_eq!(stack.get(Ordinal(ordinal)).unwrap(), expected, "ordinal {ordinal}");
         if let Some(run) = stack.run_of(Ordinal(ordinal)).unwrap() {
-            assert_eq!(run.touch(Ordinal(ordinal)).unwrap().cell().unwrap(), expected);
+            run.touch(Ordinal(ordinal));
+            assert_eq!(run.get(Ordinal(ordinal)).unwrap(), expected);
         }
     }
     let wanted: Vec<_> = (0..10_000).step_by(11).map(Ordinal).collect();
@@ -70,13 +71,21 @@ fn check(stack: &ColumnStack, model: &Model, from: u64) {
     let expected: Vec<_> = model.range(from..).map(|(o, c)| (*o, c.clone())).collect();
     assert_eq!(walked, expected);
 
-    let wanted = |cell: &Cell<'_>| cell.bytes().is_some_and(|b| b.len() % 2 == 0);
-    let mut hits = Vec::new();
-    stack.select(from..=9_000, Caching::Keep, |_| true, wanted, |ordinal| hits.push(ordinal.0)).unwrap();
-    hits.sort_unstable();
-    let expected: Vec<_> = model.range(from..=9_000.max(from)).filter(|(_, c)| wanted(c)).map(|(o, _)| *o).collect();
-    if from <= 9_000 {
-        assert_eq!(hits, expected);
+    let even = |cell: &Cell<'_>| cell.bytes().is_some_and(|b| b.len() % 2 == 0);
+    let any = |cell: &Cell<'_>| *cell != Cell::Absent;
+    let (mut passes, mut never) = (|bytes: &[u8]| bytes.len() % 2 == 0, |_: &[u8]| false);
+    let nothing = |_: &Cell<'_>| false;
+    let ways: [(&dyn Fn(&Cell<'_>) -> bool, Look, Sought<'_>); 4] = [
+        (&even, Look::Read, Sought::Bytes(&mut passes)),
+        (&any, Look::All, Sought::Bytes(&mut never)),
+        (&any, Look::Read, Sought::Any),
+        (&nothing, Look::Pass, Sought::Any),
+    ];
+    for (wanted, look, mut sought) in ways {
+        let to = 9_000.max(from);
+        let found = stack.find(from..=to, Caching::Keep, |_| look, &mut sought).unwrap();
+        let expected: Vec<_> = model.range(from..=to).filter(|(_, c)| wanted(c)).map(|(o, _)| *o as u32).collect();
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected);
     }
 }
 

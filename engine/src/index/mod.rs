@@ -12,17 +12,18 @@ mod stack;
 #[cfg(test)]
 mod tests;
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use stoa_format::DecodeError;
 use stoa_format::run::{PagePlace, SectionId, SectionSummary};
-use stoa_format::sorted::{SortedPage, SortedValue, filter_hash};
+use stoa_format::sorted::{SortedPage, SortedPosition, SortedValue, filter_hash};
 
 use crate::run::{Caching, PageBody, Plain, RunError, RunFile, SectionPages};
 
 pub use cursor::SortedCursor;
 pub use merge::{Direction, KeyCursor, MergeCursor};
-pub use stack::SortedStack;
+pub use stack::{Sole, SortedStack};
 
 /// A sorted run: one section of a run file. Costs no I/O until something is read.
 pub struct SortedRun {
@@ -140,6 +141,15 @@ impl SortedRun {
         }
     }
 
+    /// Whether the page where keys of `prefix` begin is open already.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub fn is_open_at(&self, prefix: &[u8]) -> Result<bool, RunError> {
+        let opened = self.opened()?;
+        Ok(opened.pages.is_open(opened.page_of(prefix)))
+    }
+
     /// Walks the run from the first key that is not below `from`.
     ///
     /// # Errors
@@ -154,6 +164,41 @@ impl SortedRun {
     /// If a page cannot be read.
     pub fn cursor_down(self: &Arc<Self>, below: &[u8], caching: Caching) -> Result<SortedCursor, RunError> {
         SortedCursor::new(self.clone(), below, Direction::Descending, caching)
+    }
+
+    /// Gives the keys that begin with `prefix`, from `from` on, to `visit` with their values, tombstones included,
+    /// until it breaks. `from` begins with `prefix`. Without what a cursor takes to be kept.
+    ///
+    /// # Errors
+    /// If a page cannot be read, or what `visit` fails with.
+    pub fn each<E: From<RunError>>(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], SortedValue<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let opened = self.opened()?;
+        let mut position = SortedPosition::default();
+        let first = opened.page_of(from);
+        for index in first..opened.pages.data_pages {
+            let page = opened.pages.page(&self.file, index, Caching::Keep)?;
+            let page = self.sorted_page(&opened.pages, &page, index)?;
+            let damaged = |error| opened.pages.damaged(&self.file, index, error);
+            match index == first {
+                true => page.seek(from, &mut position).map_err(damaged)?,
+                false => page.seek_entry(0, &mut position).map_err(damaged)?,
+            }
+            while position.entry() < page.count() {
+                if !position.key().starts_with(prefix) {
+                    return Ok(());
+                }
+                if visit(position.key(), page.value(&position).map_err(damaged)?)?.is_break() {
+                    return Ok(());
+                }
+                page.advance(&mut position).map_err(damaged)?;
+            }
+        }
+        Ok(())
     }
 
     #[inline]

@@ -13,6 +13,17 @@ pub struct SortedStack {
     runs: Vec<Arc<SortedRun>>,
 }
 
+/// Which runs of a stack may have some keys.
+#[derive(Clone, Copy)]
+pub enum Sole<'s> {
+    /// None of them.
+    None,
+    /// This one alone.
+    Run(&'s Arc<SortedRun>),
+    /// Several.
+    Several,
+}
+
 impl SortedStack {
     /// A stack of these runs, newest first.
     pub fn new(runs: Vec<Arc<SortedRun>>) -> Self {
@@ -64,6 +75,29 @@ impl SortedStack {
             }
         }
         Ok(false)
+    }
+
+    /// The only run that may have keys of `prefix`; [`Sole::Several`] if there are more. A run that can be asked at
+    /// once is: filters are for pages that would have to be read first.
+    ///
+    /// # Errors
+    /// If a filter page cannot be read.
+    pub fn sole(&self, prefix: &[u8]) -> Result<Sole<'_>, RunError> {
+        if let [only] = &self.runs[..]
+            && only.is_open_at(prefix)?
+        {
+            return Ok(Sole::Run(only));
+        }
+        let mut sole = Sole::None;
+        for run in &self.runs {
+            if run.may_hold(prefix)? {
+                match sole {
+                    Sole::None => sole = Sole::Run(run),
+                    _ => return Ok(Sole::Several),
+                }
+            }
+        }
+        Ok(sole)
     }
 
     /// A cursor for each run that may have keys of `prefix`, at the first key that is not below `from`; newest

@@ -177,13 +177,43 @@ fn email_key(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return lower_ascii(text);
     }
-    let Some((at, sign)) = text.rmatch_indices(AT_SIGNS).next() else {
-        return fold(text);
-    };
-    let mut key = fold(&text[..at]).into_owned();
+    let Some((local, domain)) = split_email(text) else { return fold(text) };
+    let mut key = fold(local).into_owned();
     key.push('@');
-    key.push_str(&domain_key(&text[at + sign.len()..]));
+    key.push_str(&domain_key(domain));
     Cow::Owned(key)
+}
+
+/// What stands before and behind the last at sign, if there is one.
+pub(crate) fn split_email(text: &str) -> Option<(&str, &str)> {
+    let (at, sign) = text.rmatch_indices(AT_SIGNS).next()?;
+    Some((&text[..at], &text[at + sign.len()..]))
+}
+
+/// Keys of domains that came by lately: a scan meets a few of them again and again, and IDNA takes its time.
+#[derive(Default)]
+pub(crate) struct DomainKeys {
+    known: Vec<(Box<str>, Box<str>)>,
+}
+
+impl DomainKeys {
+    /// So many are kept.
+    const KEPT: usize = 16;
+
+    /// The key of an e-mail address: as [`Collation::key`] gives it.
+    pub(crate) fn email_key(&mut self, local: &str, domain: &str) -> String {
+        let mut key = fold(local).into_owned();
+        key.push('@');
+        if let Some((_, known)) = self.known.iter().find(|(known, _)| **known == *domain) {
+            key.push_str(known);
+            return key;
+        }
+        let domain_key = domain_key(domain);
+        key.push_str(&domain_key);
+        self.known.truncate(Self::KEPT - 1);
+        self.known.insert(0, (domain.into(), domain_key.into()));
+        key
+    }
 }
 
 /// A domain in its ASCII form; what IDNA refuses is folded, so that it is at least equal to itself.

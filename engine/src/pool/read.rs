@@ -9,9 +9,8 @@ use stoa_format::{AttrId, Ordinal, Sub};
 use super::keyspace::{self, Key, last_number, split_terminated};
 use super::record::{FactorRecord, GroupRecord};
 use super::request::{Status, UserRef};
-use super::runs::OwnedCell;
-use super::snapshot::{Snapshot, UserDeltas, damaged};
-use super::value::Value;
+use super::snapshot::{Snapshot, UserDeltas, damaged, no_user};
+use super::value::{CellValue, Value};
 use super::view::{FactorView, GroupView, IdentityView, PasswordView, Select, UserView};
 use crate::error::{Error, Result};
 use crate::password;
@@ -22,7 +21,7 @@ impl Snapshot {
     /// # Errors
     /// `INVALID` for an attribute that the schema does not have, `DAMAGED`, `IOERROR`.
     pub fn user(&self, user: &UserRef, select: &Select) -> Result<Option<UserView>> {
-        self.resolve(user)?.map(|ordinal| self.view(ordinal, select)).transpose()
+        self.owner(user)?.map(|(ordinal, deltas)| self.view_under(&deltas, ordinal, select)).transpose()
     }
 
     /// Several users, in the order in which they are named.
@@ -35,14 +34,21 @@ impl Snapshot {
 
     /// The view of a live user.
     pub(crate) fn view(&self, ordinal: Ordinal, select: &Select) -> Result<UserView> {
-        let deltas = self.deltas(ordinal);
-        let int = |attr| -> Result<i64> {
-            Ok(self.cell_under(&deltas, ordinal, attr)?.and_then(|cell| cell.as_int()).unwrap_or_default())
+        self.view_under(&self.deltas(ordinal), ordinal, select)
+    }
+
+    fn view_under(&self, deltas: &UserDeltas, ordinal: Ordinal, select: &Select) -> Result<UserView> {
+        let mut room = Vec::new();
+        let mut int = |attr| {
+            self.with_cell(deltas, ordinal, attr, &mut room, |cell| match cell {
+                Some(CellValue::Int(value)) => value,
+                _ => 0,
+            })
         };
         let status = Status::from_code(int(AttrId::STATUS)?)
             .ok_or_else(|| Error::damaged("a user's status is unknown; run stoa verify"))?;
         let mut view = UserView {
-            sub: self.sub_under(&deltas, ordinal)?,
+            sub: Sub::NIL,
             version: int(AttrId::VERSION)? as u64,
             enabled: int(AttrId::ENABLED)? != 0,
             status,
@@ -50,18 +56,26 @@ impl Snapshot {
             updated_at_ms: int(AttrId::UPDATED_AT)? as u64,
             attrs: Vec::new(),
         };
+        view.sub = self.sub_under(deltas, ordinal, &mut room)?;
         match select {
             Select::Nothing => {}
             Select::All => {
-                for attribute in self.schema().attributes() {
-                    if let Some(value) = self.value_under(&deltas, ordinal, attribute)? {
+                let attributes = self.schema().attributes();
+                view.attrs.reserve(attributes.len());
+                // All places are looked at before any is read: memory answers many questions in the time of one.
+                let runs = &self.version.runs;
+                let columns = attributes.iter().filter_map(|attribute| runs.column(attribute.id));
+                std::hint::black_box(columns.fold(0, |touched, column| touched ^ column.touch(ordinal)));
+                for attribute in attributes {
+                    if let Some(value) = self.value_under(deltas, ordinal, attribute, &mut room)? {
                         view.attrs.push((attribute.name.shared(), Some(value)));
                     }
                 }
             }
             Select::Named(names) => {
+                view.attrs.reserve(names.len());
                 for name in names.iter() {
-                    let value = self.named(&deltas, ordinal, name, &view)?;
+                    let value = self.named(deltas, ordinal, name, &view, &mut room)?;
                     view.attrs.push((Arc::from(&**name), value));
                 }
             }
@@ -69,19 +83,23 @@ impl Snapshot {
         Ok(view)
     }
 
-    fn sub_under(&self, deltas: &UserDeltas, ordinal: Ordinal) -> Result<Sub> {
-        match self.cell_under(deltas, ordinal, AttrId::SUB)? {
-            Some(OwnedCell::Bytes(bytes)) if bytes.len() == 16 => {
-                let mut sub = Sub::NIL;
-                sub.0.copy_from_slice(&bytes);
-                Ok(sub)
-            }
-            _ => Err(Error::damaged("a user has no sub; run stoa verify")),
-        }
+    fn sub_under(&self, deltas: &UserDeltas, ordinal: Ordinal, room: &mut Vec<u8>) -> Result<Sub> {
+        let sub = self.with_cell(deltas, ordinal, AttrId::SUB, room, |cell| match cell {
+            Some(CellValue::Bytes(bytes)) => <[u8; 16]>::try_from(bytes).ok().map(Sub),
+            _ => None,
+        })?;
+        sub.ok_or_else(|| Error::damaged("a user has no sub; run stoa verify"))
     }
 
     /// An attribute or built-in field by name.
-    fn named(&self, deltas: &UserDeltas, ordinal: Ordinal, name: &str, view: &UserView) -> Result<Option<Value>> {
+    fn named(
+        &self,
+        deltas: &UserDeltas,
+        ordinal: Ordinal,
+        name: &str,
+        view: &UserView,
+        room: &mut Vec<u8>,
+    ) -> Result<Option<Value>> {
         Ok(Some(match name {
             "sub" => Value::Str(view.sub.to_string().into()),
             "version" => Value::Int(view.version as i64),
@@ -94,7 +112,7 @@ impl Snapshot {
                 let attribute = self.schema().by_name(name).ok_or_else(|| {
                     Error::invalid("an attribute named to be read is not in this pool's schema: see POOL.INFO")
                 })?;
-                return self.value_under(deltas, ordinal, attribute);
+                return self.value_under(deltas, ordinal, attribute, room);
             }
         }))
     }
@@ -104,12 +122,20 @@ impl Snapshot {
     /// # Errors
     /// `NOUSER`, `DAMAGED`, `IOERROR`.
     pub fn password(&self, user: &UserRef) -> Result<Option<PasswordView>> {
-        let ordinal = self.require(user)?;
-        let Some(OwnedCell::Bytes(bytes)) = self.cell(ordinal, AttrId::PASSWORD)? else { return Ok(None) };
-        let hash: Box<str> = String::from_utf8_lossy(&bytes).into();
+        let (ordinal, deltas) = self.owner(user)?.ok_or_else(no_user)?;
+        let mut room = Vec::new();
+        let hash = self.with_cell(&deltas, ordinal, AttrId::PASSWORD, &mut room, |cell| match cell {
+            Some(CellValue::Bytes(bytes)) => Some(Box::<str>::from(String::from_utf8_lossy(bytes))),
+            _ => None,
+        })?;
+        let Some(hash) = hash else { return Ok(None) };
         let scheme = password::parse(&hash, &self.pool.caps()).map_or("unknown", |stored| stored.scheme());
-        let set_at_ms = self.int_cell(ordinal, AttrId::PASSWORD_SET_AT)?.unwrap_or_default() as u64;
-        Ok(Some(PasswordView { sub: self.sub_of(ordinal)?, scheme, hash, set_at_ms }))
+        let set_at = self.with_cell(&deltas, ordinal, AttrId::PASSWORD_SET_AT, &mut room, |cell| match cell {
+            Some(CellValue::Int(value)) => value,
+            _ => 0,
+        })?;
+        let sub = self.sub_under(&deltas, ordinal, &mut room)?;
+        Ok(Some(PasswordView { sub, scheme, hash, set_at_ms: set_at as u64 }))
     }
 
     /// The hashes that a user's new password may not match, the present one first: as many as the

@@ -1,6 +1,7 @@
 //! What a pool has flushed: a stack of runs for each attribute and keyspace, and who is live.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,10 +13,10 @@ use stoa_format::{AttrId, Keyspace, Ordinal, PoolId, Seq};
 
 use super::keyspace::split_flat;
 use super::schema::Schema;
-use super::value::AttrType;
+use super::value::{AttrType, CellValue};
 use crate::column::{ColumnRun, ColumnStack};
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{Direction, KeyCursor, MergeCursor, SortedCursor, SortedRun, SortedStack};
+use crate::index::{Direction, KeyCursor, MergeCursor, Sole, SortedCursor, SortedRun, SortedStack};
 use crate::keys::DataKey;
 use crate::run::{Caching, RunEnv, RunError, RunFile};
 
@@ -37,6 +38,14 @@ impl OwnedCell {
         }
     }
 
+    /// The same, lent.
+    pub fn as_cell(&self) -> CellValue<'_> {
+        match self {
+            Self::Int(value) => CellValue::Int(*value),
+            Self::Bytes(bytes) => CellValue::Bytes(bytes),
+        }
+    }
+
     /// The octets, if it is not a number.
     pub fn as_bytes(&self) -> Option<&[u8]> {
         match self {
@@ -53,6 +62,26 @@ impl OwnedCell {
             Cell::Fixed16(bytes) => Some(Self::Bytes(Bytes::copy_from_slice(&bytes))),
             Cell::Bytes(bytes) => Some(Self::Bytes(Bytes::from(bytes.into_owned()))),
         }
+    }
+}
+
+impl From<CellValue<'_>> for OwnedCell {
+    fn from(cell: CellValue<'_>) -> Self {
+        match cell {
+            CellValue::Int(value) => Self::Int(value),
+            CellValue::Bytes(bytes) => Self::Bytes(Bytes::copy_from_slice(bytes)),
+        }
+    }
+}
+
+/// The cell of a page, lent; `None` if it is missing or absent.
+#[inline]
+pub fn cell_of<'c>(cell: &'c Cell<'_>) -> Option<CellValue<'c>> {
+    match cell {
+        Cell::Missing | Cell::Absent => None,
+        Cell::Int(value) => Some(CellValue::Int(*value)),
+        Cell::Fixed16(bytes) => Some(CellValue::Bytes(bytes)),
+        Cell::Bytes(bytes) => Some(CellValue::Bytes(bytes)),
     }
 }
 
@@ -78,8 +107,12 @@ pub struct Runs {
     pub live: RoaringBitmap,
     /// The files, oldest first, as the manifest names them.
     pub files: Vec<(FileRef, Arc<RunFile>)>,
-    columns: HashMap<AttrId, ColumnStack>,
-    keys: HashMap<Keyspace, SortedStack>,
+    /// In order of attributes.
+    columns: Vec<(AttrId, ColumnStack)>,
+    /// For each attribute up to the last that has runs, the number of its stack among them, from 1; 0 for none: a
+    /// profile asks for every attribute there is.
+    column_at: Vec<u16>,
+    keys: Vec<(Keyspace, SortedStack)>,
 }
 
 impl Runs {
@@ -125,13 +158,15 @@ impl Runs {
                 }
             }
         }
-        Ok(Self {
-            flushed_seq,
-            live,
-            files: opened,
-            columns: columns.into_iter().map(|(attr, (sparse, base))| (attr, ColumnStack::new(sparse, base))).collect(),
-            keys: keys.into_iter().map(|(keyspace, runs)| (keyspace, SortedStack::new(runs))).collect(),
-        })
+        let mut columns: Vec<_> =
+            columns.into_iter().map(|(attr, (sparse, base))| (attr, ColumnStack::new(sparse, base))).collect();
+        columns.sort_unstable_by_key(|(attr, _)| *attr);
+        let mut column_at = vec![0; columns.last().map_or(0, |(attr, _)| usize::from(attr.0) + 1)];
+        for (number, (attr, _)) in (1..).zip(&columns) {
+            column_at[usize::from(attr.0)] = number;
+        }
+        let keys = keys.into_iter().map(|(keyspace, runs)| (keyspace, SortedStack::new(runs))).collect();
+        Ok(Self { flushed_seq, live, files: opened, columns, column_at, keys })
     }
 
     /// Whether a user is live as far as the runs go.
@@ -140,8 +175,10 @@ impl Runs {
     }
 
     /// The runs of an attribute.
+    #[inline]
     pub fn column(&self, attr: AttrId) -> Option<&ColumnStack> {
-        self.columns.get(&attr)
+        let number = *self.column_at.get(usize::from(attr.0))?;
+        self.columns.get(usize::from(number).checked_sub(1)?).map(|(_, stack)| stack)
     }
 
     /// The attributes that have runs.
@@ -151,7 +188,7 @@ impl Runs {
 
     /// The runs of a keyspace.
     pub fn keyspace(&self, keyspace: Keyspace) -> Option<&SortedStack> {
-        self.keys.get(&keyspace)
+        self.keys.iter().find(|(other, _)| *other == keyspace).map(|(_, stack)| stack)
     }
 
     /// The keyspaces that have runs.
@@ -161,20 +198,64 @@ impl Runs {
 
     /// One cell; `None` if it is absent or no run says anything.
     pub fn cell(&self, attr: AttrId, ordinal: Ordinal) -> Result<Option<OwnedCell>> {
-        match self.columns.get(&attr) {
+        match self.column(attr) {
             Some(stack) => stack.with(ordinal, OwnedCell::of).map_err(Error::from),
             None => Ok(None),
+        }
+    }
+
+    /// Gives one cell to `read`, without a copy. A value that has to be put together is put together in `room`.
+    #[inline]
+    pub fn with_cell<R>(
+        &self,
+        attr: AttrId,
+        ordinal: Ordinal,
+        room: &mut Vec<u8>,
+        read: impl FnOnce(Option<CellValue<'_>>) -> R,
+    ) -> Result<R> {
+        match self.column(attr) {
+            Some(stack) => Ok(stack.with_in(ordinal, room, |cell| read(cell_of(&cell)))?),
+            None => Ok(read(None)),
         }
     }
 
     /// The value behind a flat key.
     pub fn key(&self, flat: &[u8]) -> Result<Option<Bytes>> {
         let (keyspace, key) = split_flat(flat);
-        match self.keys.get(&keyspace) {
+        match self.keyspace(keyspace) {
             Some(stack) => {
                 Ok(stack.with(key, |value| value.and_then(|value| value.bytes().map(Bytes::copy_from_slice)))?)
             }
             None => Ok(None),
+        }
+    }
+
+    /// Visits the keys that begin with `prefix` from `from` on, in order, until it breaks, without a copy. `prefix`
+    /// and `from`, which begins with it, are flat; the keys that `visit` sees are not.
+    pub fn each_key(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        let ((keyspace, prefix), (_, from)) = (split_flat(prefix), split_flat(from));
+        let Some(stack) = self.keyspace(keyspace) else { return Ok(()) };
+        match stack.sole(prefix)? {
+            Sole::None => Ok(()),
+            Sole::Run(run) => run.each(prefix, from, |key, value| match value.bytes() {
+                Some(value) => visit(key, value),
+                None => Ok(ControlFlow::Continue(())),
+            }),
+            Sole::Several => {
+                let mut cursor = MergeCursor::new(stack.cursors(prefix, from, Caching::Keep)?, true)?;
+                while let Some(key) = cursor.key().filter(|key| key.starts_with(prefix)) {
+                    if visit(key, cursor.value()?.bytes().unwrap_or_default())?.is_break() {
+                        break;
+                    }
+                    cursor.advance()?;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -183,7 +264,7 @@ impl Runs {
     pub fn keys_from(&self, prefix: &Bytes, bound: &Bytes, direction: Direction) -> Result<KeyWalk> {
         let (keyspace, bare) = split_flat(prefix);
         let (_, bound) = split_flat(bound);
-        let cursor = match self.keys.get(&keyspace) {
+        let cursor = match self.keyspace(keyspace) {
             Some(stack) => {
                 let cursors = match direction {
                     Direction::Ascending => stack.cursors(bare, bound, Caching::Keep)?,

@@ -19,7 +19,7 @@ use super::version::{CONFIG_PREFIX, Version};
 use crate::digest::fact::leaf_hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Direction;
-use crate::memtable::Delta;
+use crate::memtable::{Delta, Memtable};
 
 /// One state of a pool: what it holds never changes.
 #[derive(Clone)]
@@ -36,6 +36,9 @@ pub(crate) struct UserDeltas {
     /// The oldest of them creates the user: no run says anything.
     complete: bool,
 }
+
+/// A live user, and what the memtables say of it.
+pub(crate) type Owner = (Ordinal, UserDeltas);
 
 impl UserDeltas {
     /// What the memtables say of a cell: `None` for nothing, `Some(None)` for absent.
@@ -121,13 +124,25 @@ impl Snapshot {
         }
     }
 
+    /// Gives a cell to `read`, without a copy. A value that has to be put together is put together in `room`.
+    #[inline]
+    pub(crate) fn with_cell<R>(
+        &self,
+        deltas: &UserDeltas,
+        ordinal: Ordinal,
+        attr: AttrId,
+        room: &mut Vec<u8>,
+        read: impl FnOnce(Option<CellValue<'_>>) -> R,
+    ) -> Result<R> {
+        match deltas.find(attr) {
+            Some(found) => Ok(read(found.as_ref().map(OwnedCell::as_cell))),
+            None => self.version.runs.with_cell(attr, ordinal, room, read),
+        }
+    }
+
     /// One cell of a user; `None` if it is absent.
     pub(crate) fn cell(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<OwnedCell>> {
         self.cell_under(&self.deltas(ordinal), ordinal, attr)
-    }
-
-    pub(crate) fn int_cell(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<i64>> {
-        Ok(self.cell(ordinal, attr)?.and_then(|cell| cell.as_int()))
     }
 
     pub(crate) fn is_live_under(&self, deltas: &UserDeltas, ordinal: Ordinal) -> bool {
@@ -165,6 +180,13 @@ impl Snapshot {
         from: &Bytes,
         visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
+        // Mostly no memtable knows such keys.
+        let known = |memtable: &Arc<Memtable>| {
+            memtable.may_hold(prefix) && memtable.keys_up(prefix.clone(), from, self.seq).next().is_some()
+        };
+        if !self.version.memtables().any(known) {
+            return self.version.runs.each_key(prefix, from, visit);
+        }
         self.walk(prefix, from, Direction::Ascending, visit)
     }
 
@@ -249,9 +271,15 @@ impl Snapshot {
 
     /// The user of that sub.
     pub(crate) fn find_sub(&self, sub: Sub) -> Result<Option<Ordinal>> {
+        Ok(self.sub_owner(sub)?.map(|(ordinal, _)| ordinal))
+    }
+
+    fn sub_owner(&self, sub: Sub) -> Result<Option<Owner>> {
         let hash = leaf_hash(&self.pool.digest_key, &sub.text());
+        let mut room = Vec::new();
         self.find_owner(AttrId::SUB, hash, |deltas, ordinal| {
-            Ok(matches!(self.cell_under(deltas, ordinal, AttrId::SUB)?, Some(OwnedCell::Bytes(bytes)) if bytes[..] == sub.0))
+            let is_it = |cell: Option<CellValue<'_>>| matches!(cell, Some(CellValue::Bytes(bytes)) if *bytes == sub.0);
+            self.with_cell(deltas, ordinal, AttrId::SUB, &mut room, is_it)
         })
     }
 
@@ -261,14 +289,14 @@ impl Snapshot {
         attr: AttrId,
         hash: u64,
         mut verify: impl FnMut(&UserDeltas, Ordinal) -> Result<bool>,
-    ) -> Result<Option<Ordinal>> {
+    ) -> Result<Option<Owner>> {
         let mut found = None;
         let prefix = Key::new(keyspace::ALIASES).attr(attr).number(hash).flat();
         self.scan_prefix(&prefix, |key, _| {
             let ordinal = Ordinal(last_number(key).unwrap_or_default());
             let deltas = self.deltas(ordinal);
             if self.is_live_under(&deltas, ordinal) && verify(&deltas, ordinal)? {
-                found = Some(ordinal);
+                found = Some((ordinal, deltas));
                 return Ok(ControlFlow::Break(()));
             }
             Ok(ControlFlow::Continue(()))
@@ -278,6 +306,11 @@ impl Snapshot {
 
     /// The owner of an alias value.
     pub(crate) fn find_alias(&self, attribute: &Attribute, value: &str) -> Result<Option<Ordinal>> {
+        Ok(self.alias_owner(attribute, value)?.map(|(ordinal, _)| ordinal))
+    }
+
+    fn alias_owner(&self, attribute: &Attribute, value: &str) -> Result<Option<Owner>> {
+        let mut room = Vec::new();
         let wanted = attribute.key(value);
         let hash = self.pool.alias_hash(&wanted);
         self.find_owner(attribute.id, hash, |deltas, ordinal| {
@@ -285,9 +318,9 @@ impl Snapshot {
                 let values = self.multi_values(ordinal, attribute)?;
                 return Ok(values.iter().any(|value| attribute.key(&value.text()) == wanted));
             }
-            Ok(match self.cell_under(deltas, ordinal, attribute.id)? {
-                Some(OwnedCell::Bytes(bytes)) => {
-                    std::str::from_utf8(&bytes).is_ok_and(|text| attribute.key(text) == wanted)
+            self.with_cell(deltas, ordinal, attribute.id, &mut room, |cell| match cell {
+                Some(CellValue::Bytes(bytes)) => {
+                    std::str::from_utf8(bytes).is_ok_and(|text| attribute.key(text) == wanted)
                 }
                 _ => false,
             })
@@ -299,15 +332,20 @@ impl Snapshot {
     /// # Errors
     /// `INVALID` if the attribute is no alias, or if a login names two users.
     pub fn resolve(&self, user: &UserRef) -> Result<Option<Ordinal>> {
+        Ok(self.owner(user)?.map(|(ordinal, _)| ordinal))
+    }
+
+    /// The same, with what the memtables say of the user.
+    pub(crate) fn owner(&self, user: &UserRef) -> Result<Option<Owner>> {
         match user {
-            UserRef::Sub(sub) => self.find_sub(*sub),
-            UserRef::Alias { attr, value } => self.find_alias(self.alias_attribute(attr)?, value),
+            UserRef::Sub(sub) => self.sub_owner(*sub),
+            UserRef::Alias { attr, value } => self.alias_owner(self.alias_attribute(attr)?, value),
             UserRef::Login(text) => {
-                let mut found: Option<Ordinal> = None;
+                let mut found: Option<Owner> = None;
                 for attr in self.login_aliases() {
                     let Ok(attribute) = self.alias_attribute(&attr) else { continue };
-                    let Some(owner) = self.find_alias(attribute, text)? else { continue };
-                    if found.is_some_and(|other| other != owner) {
+                    let Some(owner) = self.alias_owner(attribute, text)? else { continue };
+                    if found.as_ref().is_some_and(|(other, _)| *other != owner.0) {
                         return Err(Error::invalid("login names two users: name one by attr=value or by sub"));
                     }
                     found = Some(owner);
@@ -371,19 +409,16 @@ impl Snapshot {
         deltas: &UserDeltas,
         ordinal: Ordinal,
         attribute: &Attribute,
+        room: &mut Vec<u8>,
     ) -> Result<Option<Value>> {
         if attribute.multi {
             let values = self.multi_values(ordinal, attribute)?;
             return Ok((!values.is_empty()).then_some(Value::Multi(values)));
         }
-        let Some(cell) = self.cell_under(deltas, ordinal, attribute.id)? else { return Ok(None) };
-        let cell = match &cell {
-            OwnedCell::Int(value) => CellValue::Int(*value),
-            OwnedCell::Bytes(bytes) => CellValue::Bytes(bytes),
-        };
-        Value::from_cell(attribute.ty, cell)
-            .map(Some)
-            .map_err(|fault| Error::damaged(format!("{}: {fault}; run stoa verify", attribute.name)))
+        let value = self.with_cell(deltas, ordinal, attribute.id, room, |cell| {
+            cell.map(|cell| Value::from_cell(attribute.ty, cell)).transpose()
+        })?;
+        value.map_err(|fault| Error::damaged(format!("{}: {fault}; run stoa verify", attribute.name)))
     }
 
     /// A group's record.

@@ -145,6 +145,12 @@ impl SectionPages {
         self.read(file, page, caching)
     }
 
+    /// Whether page `page` is open.
+    #[inline]
+    pub(crate) fn is_open(&self, page: usize) -> bool {
+        self.slots.get(page).is_some_and(|slot| slot.load().is_some())
+    }
+
     #[cold]
     fn read(&self, file: &RunFile, page: usize, caching: Caching) -> Result<PageRef, RunError> {
         let Some(entry) = self.section.pages.get(page) else {

@@ -12,12 +12,11 @@
 //! In a compressed string a byte below 255 stands for the symbol of that number; 255 says that the byte behind
 //! it stands for itself.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::PAGE_BYTES_MAX;
 use super::strings::{self, StringsAt};
 use super::symbols::{ESCAPE, SYMBOL_BYTES_MAX, SymbolTable};
-use super::{Cell, VALUE_BYTES_MAX};
 use crate::DecodeError;
 use crate::run::fields::Fields;
 
@@ -77,42 +76,97 @@ impl CompressedAt {
         &self.strings
     }
 
-    /// String `i`.
-    pub(super) fn get(&self, page: &[u8], i: usize) -> Result<Vec<u8>, DecodeError> {
-        let mut value = Vec::new();
-        self.symbols.expand(self.strings.get(page, i)?, &mut value)?;
-        Ok(value)
+    /// String `i`, in `out` in place of what is there.
+    #[inline]
+    pub(super) fn get<'o>(&self, page: &[u8], i: usize, out: &'o mut Vec<u8>) -> Result<&'o [u8], DecodeError> {
+        let compressed = self.strings.get(page, i)?;
+        make_room(compressed, out);
+        let end = self.symbols.expand(compressed, out, 0)?;
+        Ok(&out[..end])
     }
 
-    /// Gives all strings in order to `take`.
-    pub(super) fn for_each(&self, page: &[u8], mut take: impl FnMut(usize, Cell<'_>)) -> Result<(), DecodeError> {
-        let (mut value, mut result) = (Vec::new(), Ok(()));
-        self.strings.for_each(page, |i, compressed| {
-            if result.is_ok() {
-                result = self.symbols.expand(compressed, &mut value);
-                take(i, Cell::Bytes(Cow::Borrowed(&value)));
+    /// For each number whether a string may begin with what it stands for.
+    pub(super) fn judge_symbols(&self, may_begin: impl Fn(&[u8]) -> bool) -> [bool; 256] {
+        let mut verdicts = [true; 256];
+        verdicts.iter_mut().zip(self.symbols.symbols()).for_each(|(verdict, symbol)| *verdict = may_begin(symbol));
+        // What a literal begins is not known yet.
+        verdicts[usize::from(ESCAPE)] = true;
+        verdicts
+    }
+
+    /// Gives those strings whose first number `may_begin` lets pass to `test`, each expanded into `out`, with its
+    /// place in order.
+    pub(super) fn each_beginning(
+        &self,
+        page: &[u8],
+        out: &mut Vec<u8>,
+        starts: &mut Vec<u32>,
+        may_begin: &[bool; 256],
+        mut test: impl FnMut(usize, &[u8]),
+    ) -> Result<(), DecodeError> {
+        let data = self.strings.starts(page, starts)?;
+        for (i, ends) in starts.windows(2).enumerate() {
+            let compressed = &data[ends[0] as usize..ends[1] as usize];
+            if compressed.first().is_none_or(|code| may_begin[usize::from(*code)]) {
+                make_room(compressed, out);
+                let end = self.symbols.expand(compressed, out, 0)?;
+                test(i, &out[..end]);
             }
-        })?;
-        result
+        }
+        Ok(())
+    }
+
+    /// Puts all strings end to end at the start of `out`, and into `starts` where each starts and the last one ends.
+    /// `places` is for use on the way.
+    pub(super) fn expand_all(
+        &self,
+        page: &[u8],
+        out: &mut Vec<u8>,
+        starts: &mut Vec<u32>,
+        places: &mut Vec<u32>,
+    ) -> Result<(), DecodeError> {
+        let data = self.strings.starts(page, starts)?;
+        let first = starts.first().map_or(0, |first| *first as usize);
+        let last = starts.last().map_or(0, |last| *last as usize);
+        let compressed = &data[first..last];
+        make_room(compressed, out);
+        if places.len() <= compressed.len() {
+            places.resize(compressed.len() + 1, 0);
+        }
+        self.symbols.expand_noting(compressed, out, places)?;
+        for start in starts {
+            *start = places[*start as usize - first];
+            if *start == INSIDE {
+                return Err(DecodeError::new(NAME, 0, "a string ends in an escape"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The place of a byte that no string can start with: the one behind an escape. No plain text is as long.
+const INSIDE: u32 = u32::MAX;
+
+/// Lengthens `out` so that [`Symbols::expand`] has room for this, which is no longer than a page: each symbol is
+/// written with all of its 8 bytes, and the next one over the rest.
+#[inline]
+fn make_room(compressed: &[u8], out: &mut Vec<u8>) {
+    debug_assert!(compressed.len() <= PAGE_BYTES_MAX);
+    if out.len() < compressed.len() * SYMBOL_BYTES_MAX {
+        out.resize(compressed.len() * SYMBOL_BYTES_MAX, 0);
     }
 }
 
 impl Symbols {
-    /// Replaces what is in `out` by the plain text of `compressed`.
-    fn expand(&self, compressed: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
-        if compressed.len() > VALUE_BYTES_MAX {
-            return Err(DecodeError::new(NAME, 0, "a string is longer than any value"));
-        }
-        // Room for the longest symbols: each is written with all of its 8 bytes, and the next one over the rest.
-        out.clear();
-        out.resize(compressed.len() * SYMBOL_BYTES_MAX, 0);
-        let (mut at, mut i) = (0, 0);
-        while let Some(&code) = compressed.get(i) {
-            i += 1;
+    /// Writes the plain text of `compressed` to `out` from `at` on; gives its end. There must be room for 8 bytes a
+    /// compressed one.
+    #[inline]
+    fn expand(&self, compressed: &[u8], out: &mut [u8], mut at: usize) -> Result<usize, DecodeError> {
+        let mut codes = compressed.iter();
+        while let Some(&code) = codes.next() {
             if code == ESCAPE {
-                let literal = compressed.get(i).ok_or(DecodeError::new(NAME, 0, "a string ends in an escape"))?;
-                out[at] = *literal;
-                (at, i) = (at + 1, i + 1);
+                out[at] = *codes.next().ok_or(DecodeError::new(NAME, 0, "a string ends in an escape"))?;
+                at += 1;
                 continue;
             }
             let len = usize::from(self.lengths[usize::from(code)]);
@@ -122,8 +176,39 @@ impl Symbols {
             out[at..at + SYMBOL_BYTES_MAX].copy_from_slice(&self.symbols[usize::from(code)]);
             at += len;
         }
-        out.truncate(at);
-        Ok(())
+        Ok(at)
+    }
+
+    /// The same for many strings end to end, from the start of `out`. Notes in `places` where what each compressed
+    /// byte stands for starts, and where all ends: without regard to the strings' ends, which come too irregularly for
+    /// a processor to foresee.
+    fn expand_noting(&self, compressed: &[u8], out: &mut [u8], places: &mut [u32]) -> Result<(), DecodeError> {
+        let (mut at, mut shortest) = (0, u8::MAX);
+        let mut codes = compressed.iter().zip(&mut *places);
+        while let Some((&code, place)) = codes.next() {
+            *place = at as u32;
+            let Some(room) = out.get_mut(at..).and_then(|out| out.first_chunk_mut::<SYMBOL_BYTES_MAX>()) else {
+                return Err(DecodeError::new(NAME, 0, "strings are longer than their room"));
+            };
+            if code == ESCAPE {
+                let (literal, place) = codes.next().ok_or(DecodeError::new(NAME, 0, "a string ends in an escape"))?;
+                room[0] = *literal;
+                *place = INSIDE;
+                at += 1;
+                continue;
+            }
+            *room = self.symbols[usize::from(code)];
+            let len = self.lengths[usize::from(code)];
+            shortest = shortest.min(len);
+            at += usize::from(len);
+        }
+        places[compressed.len()] = at as u32;
+        if shortest == 0 { Err(DecodeError::new(NAME, 0, "a number has no symbol")) } else { Ok(()) }
+    }
+
+    /// What numbers stand for, in order; nothing for one that has no symbol.
+    fn symbols(&self) -> impl Iterator<Item = &[u8]> {
+        self.symbols.iter().zip(&self.lengths).map(|(symbol, len)| &symbol[..usize::from(*len)])
     }
 }
 
@@ -237,11 +322,12 @@ mod tests {
             packed.encode(&mut bytes);
             let (at, end) = CompressedAt::parse(&bytes, 0, None).unwrap();
             assert_eq!(end, bytes.len());
+            let (mut out, mut starts) = (Vec::new(), Vec::new());
             for (i, value) in values.iter().enumerate() {
-                assert_eq!(at.get(&bytes, i).unwrap(), *value);
+                assert_eq!(at.get(&bytes, i, &mut out).unwrap(), *value);
             }
-            let mut all = Vec::new();
-            at.for_each(&bytes, |_, cell| all.push(cell.bytes().unwrap_or_default().to_vec())).unwrap();
+            at.expand_all(&bytes, &mut out, &mut starts, &mut Vec::new()).unwrap();
+            let all: Vec<_> = starts.windows(2).map(|ends| out[ends[0] as usize..ends[1] as usize].to_vec()).collect();
             assert_eq!(all, values);
         }
     }
@@ -266,8 +352,13 @@ mod tests {
                 let mut bytes = Vec::new();
                 packed.encode(&mut bytes);
                 let (at, _) = CompressedAt::parse(&bytes, 0, None).unwrap();
+                let (mut out, mut starts) = (Vec::new(), Vec::new());
                 for (i, value) in values.iter().enumerate() {
-                    prop_assert_eq!(&at.get(&bytes, i).unwrap(), value);
+                    prop_assert_eq!(at.get(&bytes, i, &mut out).unwrap(), &value[..]);
+                }
+                at.expand_all(&bytes, &mut out, &mut starts, &mut Vec::new()).unwrap();
+                for (value, ends) in values.iter().zip(starts.windows(2)) {
+                    prop_assert_eq!(&out[ends[0] as usize..ends[1] as usize], &value[..]);
                 }
             }
         }
@@ -280,9 +371,13 @@ mod tests {
             page[block..block + 4].copy_from_slice(&3u32.to_le_bytes());
             page[block + 20..block + 24].copy_from_slice(&[5, 0, 0, 0]);
             if let Ok((at, _)) = CompressedAt::parse(&page, 0, None) {
+                let (mut out, mut starts) = (Vec::new(), Vec::new());
                 for i in 0..4 {
-                    let _ = at.get(&page, i);
+                    let _ = at.get(&page, i, &mut out);
                 }
+                let all = at.expand_all(&page, &mut out, &mut starts, &mut Vec::new());
+                let one_by_one = (0..at.strings().len()).try_for_each(|i| at.get(&page, i, &mut Vec::new()).map(drop));
+                prop_assert!(one_by_one.is_err() || all.is_ok());
             }
         }
     }

@@ -62,6 +62,13 @@ impl PackedAt {
         Packed::new(&page[self.at as usize..], u32::from(self.width))
     }
 
+    /// The first byte of number `i`; 0 if there is none.
+    #[inline]
+    pub(crate) fn touch(&self, page: &[u8], i: usize) -> u8 {
+        let byte = (i as u64 * u64::from(self.width)) >> 3;
+        page.get(self.at as usize + byte as usize).copied().unwrap_or(0)
+    }
+
     /// Number `i` of the area.
     #[inline]
     pub(crate) fn get(&self, page: &[u8], i: usize) -> u64 {

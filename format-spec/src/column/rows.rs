@@ -130,6 +130,12 @@ impl RowsAt {
         &page[at..at + width]
     }
 
+    /// The first stored byte of row `i`; 0 if there is none.
+    #[inline]
+    pub(crate) fn touch(&self, page: &[u8], i: usize) -> u8 {
+        page.get(self.rows_at as usize + i * usize::from(self.stored_bytes)).copied().unwrap_or(0)
+    }
+
     /// Row `i`, whole, in the first [`Self::row_bytes`] bytes.
     #[inline]
     pub(crate) fn row(&self, page: &[u8], i: usize) -> [u8; ROW_BYTES_MAX] {

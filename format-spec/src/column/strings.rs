@@ -86,6 +86,14 @@ impl StringsAt {
         line(i, self.slope).wrapping_add(i64::from(self.base)).wrapping_add(self.residuals.get(page, i) as i64)
     }
 
+    /// Looks at where string `i` starts, as far as that is known without a look at its place, and at its place.
+    #[inline]
+    pub(crate) fn touch(&self, page: &[u8], i: usize) -> u8 {
+        let near = line(i, self.slope).wrapping_add(i64::from(self.data_at));
+        let near = usize::try_from(near).ok().and_then(|near| page.get(near)).copied();
+        near.unwrap_or(0) ^ self.residuals.touch(page, i)
+    }
+
     /// String `i` of the page that this was read from.
     #[inline]
     pub(crate) fn get<'a>(&self, page: &'a [u8], i: usize) -> Result<&'a [u8], DecodeError> {
@@ -100,25 +108,26 @@ impl StringsAt {
         Ok(&page[data + start as usize..data + end as usize])
     }
 
-    /// Gives all strings in order to `take`.
-    pub(crate) fn for_each<'a>(
-        &self,
-        page: &'a [u8],
-        mut take: impl FnMut(usize, &'a [u8]),
-    ) -> Result<(), DecodeError> {
+    /// Puts into `starts` where each string starts in the block's data, and where the last one ends; gives the
+    /// data.
+    pub(crate) fn starts<'a>(&self, page: &'a [u8], starts: &mut Vec<u32>) -> Result<&'a [u8], DecodeError> {
         let data = &page[self.data_at as usize..self.data_at as usize + self.data_bytes as usize];
-        let (mut start, mut fits) = (0, true);
-        self.residuals.view(page).for_each(self.n as usize + 1, |i, residual| {
-            let end = line(i, self.slope).wrapping_add(i64::from(self.base)).wrapping_add(residual as i64);
-            if i > 0 && fits {
-                match (usize::try_from(start), usize::try_from(end)) {
-                    (Ok(start), Ok(end)) if start <= end && end <= data.len() => take(i - 1, &data[start..end]),
-                    _ => fits = false,
-                }
-            }
-            start = end;
+        let n = self.n as usize + 1;
+        starts.clear();
+        starts.reserve(n);
+        let (mut before, mut ascend) = (0, true);
+        self.residuals.view(page).for_each(n, |i, residual| {
+            let start = line(i, self.slope).wrapping_add(i64::from(self.base)).wrapping_add(residual as i64);
+            ascend &= before <= start;
+            before = start;
+            starts.push(start as u32);
         });
-        if fits { Ok(()) } else { Err(DecodeError::new(NAME, HEADER_BYTES, "a string's place is out of bounds")) }
+        // They ascend from 0 or above, so the last one bounds them all.
+        if ascend && before <= data.len() as i64 {
+            Ok(data)
+        } else {
+            Err(DecodeError::new(NAME, HEADER_BYTES, "a string's place is out of bounds"))
+        }
     }
 }
 
@@ -148,8 +157,9 @@ mod tests {
                 prop_assert_eq!(at.get(&page, i).unwrap(), &s[..]);
             }
             prop_assert!(at.get(&page, strings.len()).is_err());
-            let mut all = Vec::new();
-            at.for_each(&page, |i, s| { assert_eq!(i, all.len()); all.push(s.to_vec()) }).unwrap();
+            let mut starts = Vec::new();
+            let data = at.starts(&page, &mut starts).unwrap();
+            let all: Vec<_> = starts.windows(2).map(|ends| data[ends[0] as usize..ends[1] as usize].to_vec()).collect();
             prop_assert_eq!(all, strings);
         }
 
@@ -159,8 +169,11 @@ mod tests {
                 for i in 0..at.len().min(300) {
                     let _ = at.get(&page, i);
                 }
-                if at.len() < 10_000 {
-                    let _ = at.for_each(&page, |_, _| {});
+                let mut starts = Vec::new();
+                if at.len() < 10_000 && at.starts(&page, &mut starts).is_ok() {
+                    for i in 0..at.len() {
+                        prop_assert!(at.get(&page, i).is_ok());
+                    }
                 }
             }
         }

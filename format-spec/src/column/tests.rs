@@ -31,15 +31,12 @@ fn check(kind: ColumnKind, cells: &BTreeMap<u64, Cell<'static>>) {
             assert_eq!(page.get(near).unwrap(), cells.get(&near).cloned().unwrap_or(Cell::Missing), "ordinal {near}");
         }
     }
-    let wanted =
-        |cell: &Cell<'_>| matches!(cell, Cell::Int(v) if v % 2 == 0) || cell.bytes().is_some_and(|b| b.len() % 2 == 1);
-    let mut given = Vec::new();
-    page.for_each(|ordinal, cell| given.push((ordinal, cell.clone().into_owned()))).unwrap();
-    assert_eq!(given, entries);
-    let mut hits = Vec::new();
-    page.select(wanted, |ordinal| hits.push(ordinal)).unwrap();
-    let expected: Vec<_> = entries.iter().filter(|(_, cell)| wanted(cell)).map(|(o, _)| *o).collect();
-    assert_eq!(hits, expected);
+    let mut room = Vec::new();
+    for (entry, (ordinal, cell)) in entries.iter().enumerate() {
+        assert_eq!(page.entry_in(entry, &mut room).unwrap(), *cell);
+        assert_eq!(page.get_in(*ordinal, &mut room).unwrap(), *cell);
+    }
+    check_finds(&page, &entries);
     for (_, cell) in &entries {
         match cell {
             Cell::Int(value) => assert!(summary.zone.may_hold_int(*value, *value)),
@@ -47,6 +44,34 @@ fn check(kind: ColumnKind, cells: &BTreeMap<u64, Cell<'static>>) {
             _ => {}
         }
     }
+}
+
+/// Finds entries by their values, and compares with looking at each.
+fn check_finds(page: &ColumnPage<&[u8]>, entries: &[(u64, Cell<'static>)]) {
+    let mut scratch = Scratch::default();
+    let mut check = |mut sought: Sought<'_>, wanted: &dyn Fn(&Cell<'_>) -> bool| {
+        let found = page.find(&mut sought, &mut scratch).unwrap();
+        assert_eq!(found.len(), entries.len().div_ceil(64));
+        let ones: u32 = found.iter().map(|word| word.count_ones()).sum();
+        assert_eq!(ones as usize, entries.iter().filter(|(_, cell)| wanted(cell)).count());
+        for (i, (ordinal, cell)) in entries.iter().enumerate() {
+            assert_eq!(found[i / 64] >> (i % 64) & 1 == 1, wanted(cell), "ordinal {ordinal}");
+        }
+    };
+    check(Sought::Any, &|cell| *cell != Cell::Absent);
+    let some = entries.iter().find_map(|(_, cell)| if let Cell::Int(value) = cell { Some(*value) } else { None });
+    let some = some.unwrap_or(3);
+    let most = some.saturating_add(1 << 40);
+    for (min, max) in [(some, some), (i64::MIN, some), (some, i64::MAX), (some, most), (1, 0), (i64::MIN, i64::MAX)] {
+        for outside in [false, true] {
+            let wanted = |cell: &Cell<'_>| matches!(cell, Cell::Int(v) if (min..=max).contains(v) != outside);
+            check(Sought::Ints { min, max, outside }, &wanted);
+        }
+    }
+    let odd = |cell: &Cell<'_>| cell.bytes().is_some_and(|bytes| bytes.len() % 2 == 1);
+    check(Sought::Bytes(&mut |bytes: &[u8]| bytes.len() % 2 == 1), &odd);
+    let first = entries.iter().find_map(|(_, cell)| cell.bytes()).unwrap_or_default();
+    check(Sought::Bytes(&mut |bytes: &[u8]| bytes == first), &|cell| cell.bytes() == Some(first));
 }
 
 /// Ascending ordinals: dense, scattered or far apart.
@@ -141,12 +166,17 @@ fn sample(seed: usize) -> (Vec<u8>, ColumnPageSummary) {
 fn read_all(bytes: &[u8]) {
     let Ok(page) = ColumnPage::open(bytes) else { return };
     for ordinal in [0, 1, 77, page.first_ordinal(), page.last_ordinal(), u64::MAX] {
+        page.touch(ordinal);
         let _ = page.get(ordinal);
     }
     for (_, cell) in page.cells().take(2000) {
         let _ = cell;
     }
-    let _ = page.select(|_| true, |_| {});
+    let mut scratch = Scratch::default();
+    for sought in [&mut Sought::Any, &mut Sought::Bytes(&mut |_: &[u8]| true)] {
+        let _ = page.find(sought, &mut scratch);
+    }
+    let _ = page.find(&mut Sought::Ints { min: 0, max: 9, outside: true }, &mut scratch);
 }
 
 #[test]

@@ -141,17 +141,18 @@ pub(super) fn write_user(reply: &mut Reply<'_>, view: &UserView, is_whole: bool)
     let attrs = view.attrs.iter().filter(|(_, value)| set(value));
     reply.map(attrs.clone().count() + if is_whole { 6 } else { 0 });
     if is_whole {
-        reply.bulk("sub");
+        // Names that every user has are written as they travel.
+        reply.raw(b"$3\r\nsub\r\n");
         reply.bulk(view.sub.text());
-        reply.bulk("version");
+        reply.raw(b"$7\r\nversion\r\n");
         reply.count(view.version);
-        reply.bulk("enabled");
+        reply.raw(b"$7\r\nenabled\r\n");
         reply.boolean(view.enabled);
-        reply.bulk("status");
+        reply.raw(b"$6\r\nstatus\r\n");
         reply.bulk(view.status.word());
-        reply.bulk("created_at");
+        reply.raw(b"$10\r\ncreated_at\r\n");
         reply.bulk(time_text(view.created_at_ms));
-        reply.bulk("updated_at");
+        reply.raw(b"$10\r\nupdated_at\r\n");
         reply.bulk(time_text(view.updated_at_ms));
     }
     for (name, value) in attrs {

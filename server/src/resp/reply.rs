@@ -103,6 +103,8 @@ impl<'a> Reply<'a> {
     /// A bulk string.
     pub(crate) fn bulk(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
+        // Head, bytes and both line ends: room once.
+        self.out.reserve(bytes.len() + 25);
         self.header(b'$', bytes.len() as u64);
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
@@ -153,8 +155,18 @@ impl<'a> Reply<'a> {
     }
 
     fn header(&mut self, kind: u8, number: u64) {
-        self.out.push(kind);
-        self.digits(number);
+        match number {
+            // Lengths mostly are small.
+            0..10 => self.out.extend_from_slice(&[kind, b'0' + number as u8, b'\r', b'\n']),
+            10..100 => {
+                let (tens, ones) = ((number / 10) as u8, (number % 10) as u8);
+                self.out.extend_from_slice(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
+            }
+            _ => {
+                self.out.push(kind);
+                self.digits(number);
+            }
+        }
     }
 
     /// Decimal digits and the end of the line.

@@ -139,7 +139,7 @@ fn values_of(
     for (attr, _) in attrs {
         let attribute = snapshot.schema().by_id(*attr);
         if let Some(attribute) = attribute.filter(|attribute| attribute.multi) {
-            values.push(snapshot.value_under(&snapshot.deltas(ordinal), ordinal, attribute)?);
+            values.push(snapshot.value_under(&snapshot.deltas(ordinal), ordinal, attribute, &mut Vec::new())?);
             continue;
         }
         let cell = match puts.get(&ordinal) {

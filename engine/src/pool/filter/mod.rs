@@ -28,10 +28,12 @@ use super::value::{CellValue, ValueFault};
 mod bind;
 mod hint;
 mod lex;
+mod many;
 mod parse;
 mod predicate;
 
 pub use hint::Hint;
+pub use many::Passing;
 pub use predicate::{BytesTest, IntTest, Order, Predicate, TextOp, TextTest};
 
 /// The longest filter, in bytes.

@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use crate::pool::collation::{Collation, fold, with_folded};
+use crate::pool::collation::{Collation, DomainKeys, fold, split_email, with_folded};
 use crate::pool::value::CellValue;
 
 /// A condition on one value.
@@ -71,16 +71,6 @@ impl Predicate {
     pub fn test_int(&self, value: i64) -> bool {
         match self {
             Self::Int(test) => test.test(value),
-            Self::Present => true,
-            Self::Text(_) | Self::Bytes(_) => false,
-        }
-    }
-
-    /// Whether any integer from `min` to `max` can pass: for pages whose zone map says no more.
-    pub fn may_pass(&self, min: i64, max: i64) -> bool {
-        match self {
-            Self::Int(test) if test.outside => min < test.min || max > test.max,
-            Self::Int(test) => min <= test.max && max >= test.min,
             Self::Present => true,
             Self::Text(_) | Self::Bytes(_) => false,
         }
@@ -219,6 +209,11 @@ impl TextTest {
 
     /// Whether `raw` passes; what is not UTF-8 never does, except that it is `ne` to everything.
     pub fn test(&self, raw: &[u8]) -> bool {
+        self.test_knowing(raw, &mut DomainKeys::default())
+    }
+
+    /// The same for one value after the other.
+    pub(super) fn test_knowing(&self, raw: &[u8], domains: &mut DomainKeys) -> bool {
         if self.collation == Collation::Exact {
             return holds(self.op, raw, self.key.as_bytes());
         }
@@ -228,21 +223,28 @@ impl TextTest {
         if raw.is_ascii() {
             return self.patterns().any(|pattern| holds_ascii(self.op, raw, pattern));
         }
-        std::str::from_utf8(raw).map_or(self.op == TextOp::Order(Order::Ne), |text| self.test_collated(text))
+        std::str::from_utf8(raw).map_or(self.op == TextOp::Order(Order::Ne), |text| self.test_collated(text, domains))
+    }
+
+    /// The one text in lower case that ASCII texts are compared with; `None` if there are two.
+    pub(super) fn single_pattern(&self) -> Option<&[u8]> {
+        self.folded.is_none().then_some(self.key.as_bytes())
     }
 
     /// The long way, for text that is not ASCII.
-    fn test_collated(&self, text: &str) -> bool {
+    fn test_collated(&self, text: &str, domains: &mut DomainKeys) -> bool {
         let folded_holds = |literal: &str| with_folded(text, |folded| holds(self.op, folded, literal.as_bytes()));
-        match (self.collation, self.op) {
-            (Collation::Email, TextOp::Order(_)) => self.key_holds(text),
-            (Collation::Email, _) => folded_holds(self.folded()) || self.key_holds(text),
-            _ => folded_holds(&self.key),
+        let parts = if self.collation == Collation::Email { split_email(text) } else { None };
+        // Folded before an ASCII domain, which is only brought to lower case, an address is its own key.
+        let Some((local, domain)) = parts.filter(|(_, domain)| !domain.is_ascii()) else {
+            let in_part = !matches!(self.op, TextOp::Order(_));
+            return folded_holds(&self.key) || in_part && self.folded.as_ref().is_some_and(|it| folded_holds(it));
+        };
+        let key_holds = |key: String| holds(self.op, key.as_bytes(), self.key.as_bytes());
+        match self.op {
+            TextOp::Order(_) => key_holds(domains.email_key(local, domain)),
+            _ => folded_holds(self.folded()) || key_holds(domains.email_key(local, domain)),
         }
-    }
-
-    fn key_holds(&self, text: &str) -> bool {
-        holds(self.op, self.collation.key(text).as_bytes(), self.key.as_bytes())
     }
 
     fn patterns(&self) -> impl Iterator<Item = &[u8]> {
@@ -264,7 +266,7 @@ fn begins_otherwise(raw: &[u8], key: &[u8]) -> bool {
 }
 
 /// The operator on texts that are keys both.
-fn holds(op: TextOp, text: &[u8], key: &[u8]) -> bool {
+pub(super) fn holds(op: TextOp, text: &[u8], key: &[u8]) -> bool {
     match op {
         TextOp::Order(Order::Eq) => text == key,
         TextOp::Order(order) => order.holds(text.cmp(key)),

@@ -479,15 +479,6 @@ proptest! {
     }
 
     #[test]
-    fn zone_maps_never_hide_a_value(order in proptest::sample::select(vec![
-        Order::Eq, Order::Ne, Order::Gt, Order::Ge, Order::Lt, Order::Le,
-    ]), literal in -3..4i64, min in -3..4i64, width in 0..4i64) {
-        let predicate = Predicate::Int(IntTest::new(order, literal));
-        let any = (min..=min + width).any(|value| predicate.test_int(value));
-        prop_assert_eq!(predicate.may_pass(min, min + width), any);
-    }
-
-    #[test]
     fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
         let _ = Filter::parse(&bytes, &[], &schema());
     }

@@ -7,23 +7,23 @@ use std::sync::Arc;
 use stoa_format::{AttrId, Keyspace, Ordinal, Sub};
 
 use crate::error::{Error, Result};
-use crate::pool::draft::cell_value;
 use crate::pool::keyspace::{self, Key, first_number};
 use crate::pool::record::SignIn;
 use crate::pool::request::Status;
-use crate::pool::runs::OwnedCell;
+use crate::pool::runs::{OwnedCell, cell_of};
 use crate::pool::schema::Attribute;
 use crate::pool::snapshot::{Snapshot, UserDeltas, damaged};
-use crate::pool::value::Value;
+use crate::pool::value::{CellValue, Value};
 use crate::pool::view::{Select, UserView};
 
-/// So few users are looked up in the memtables one by one.
-const FEW_USERS: usize = 64;
+/// Users that lie so far apart, on average, are looked up in the memtables one by one.
+const FAR_APART: u64 = 16;
 
 /// Live users of one snapshot, in order of creation.
 pub(crate) struct Batch<'a> {
     snapshot: &'a Snapshot,
     ordinals: Vec<Ordinal>,
+    /// What the memtables say of each; empty if they say nothing of any.
     deltas: Vec<UserDeltas>,
 }
 
@@ -31,17 +31,7 @@ impl<'a> Batch<'a> {
     /// These users, ascending, who are live.
     pub(crate) fn new(snapshot: &'a Snapshot, ordinals: Vec<Ordinal>) -> Self {
         assert!(ordinals.is_sorted(), "columns are read in order of ordinals");
-        let deltas = match (ordinals.first(), ordinals.last()) {
-            (Some(&first), Some(&last)) if ordinals.len() > FEW_USERS => {
-                let changed = snapshot.changed(first, last);
-                let of = |ordinal: &Ordinal| match changed.contains(ordinal.0 as u32) {
-                    true => snapshot.deltas(*ordinal),
-                    false => UserDeltas::default(),
-                };
-                ordinals.iter().map(of).collect()
-            }
-            _ => ordinals.iter().map(|ordinal| snapshot.deltas(*ordinal)).collect(),
-        };
+        let deltas = deltas(snapshot, &ordinals);
         Self { snapshot, ordinals, deltas }
     }
 
@@ -63,27 +53,54 @@ impl<'a> Batch<'a> {
     /// The cells of a column, one a user.
     pub(crate) fn column(&self, attr: AttrId) -> Result<Vec<Option<OwnedCell>>> {
         let mut cells: Vec<Option<OwnedCell>> = vec![None; self.ordinals.len()];
+        self.each_cell(attr, |at, cell| cells[at] = cell.map(OwnedCell::from))?;
+        Ok(cells)
+    }
+
+    /// Gives the cell of each user, once, to `visit`, with the user's place in this batch; without a copy.
+    fn each_cell(&self, attr: AttrId, mut visit: impl FnMut(usize, Option<CellValue<'_>>)) -> Result<()> {
+        let stack = self.snapshot.version.runs.column(attr);
+        if self.deltas.is_empty() {
+            let mut places = 0..;
+            match stack {
+                Some(stack) => stack.get_many(&self.ordinals, |_, cell| {
+                    places.next().into_iter().for_each(|at| visit(at, cell_of(&cell)));
+                })?,
+                None => (0..self.len()).for_each(|at| visit(at, None)),
+            }
+            return Ok(());
+        }
         let (mut asked, mut places) = (Vec::new(), Vec::new());
         for (at, deltas) in self.deltas.iter().enumerate() {
             match deltas.find(attr) {
-                Some(found) => cells[at] = found,
+                Some(found) => visit(at, found.as_ref().map(OwnedCell::as_cell)),
                 None => {
                     asked.push(self.ordinals[at]);
                     places.push(at);
                 }
             }
         }
-        if let Some(stack) = self.snapshot.version.runs.column(attr)
-            && !asked.is_empty()
-        {
-            let mut places = places.into_iter();
-            stack.get_many(&asked, |_, cell| {
-                if let Some(at) = places.next() {
-                    cells[at] = OwnedCell::of(cell);
-                }
-            })?;
+        let mut places = places.into_iter();
+        match stack {
+            Some(stack) => stack.get_many(&asked, |_, cell| {
+                places.next().into_iter().for_each(|at| visit(at, cell_of(&cell)));
+            })?,
+            None => places.for_each(|at| visit(at, None)),
         }
-        Ok(cells)
+        Ok(())
+    }
+
+    /// Gives the value of each user who has one to `take`.
+    fn each_value(&self, attribute: &Attribute, mut take: impl FnMut(usize, Value)) -> Result<()> {
+        let mut failed = None;
+        self.each_cell(attribute.id, |at, cell| match cell.map(|cell| Value::from_cell(attribute.ty, cell)) {
+            None => {}
+            Some(Ok(value)) => take(at, value),
+            Some(Err(fault)) => {
+                failed.get_or_insert(fault);
+            }
+        })?;
+        failed.map_or(Ok(()), |fault| Err(damaged(&fault)))
     }
 
     /// Visits the keys of a keyspace that begin with a user's ordinal: the user's place in this
@@ -152,13 +169,20 @@ impl<'a> Batch<'a> {
             Select::Nothing => {}
             Select::All => {
                 let mut lists = self.lists(|_| true)?;
+                let runs = &self.snapshot.version.runs;
+                let columns = schema.attributes().iter().filter(|attribute| runs.column(attribute.id).is_some());
+                let columns = columns.count();
+                views.iter_mut().for_each(|view| view.attrs.reserve(columns));
                 for attribute in schema.attributes() {
                     let name = attribute.name.shared();
-                    for (at, value) in self.values(attribute, &mut lists)?.into_iter().enumerate() {
-                        if let Some(value) = value {
-                            views[at].attrs.push((Arc::clone(&name), Some(value)));
+                    if attribute.multi {
+                        for (at, view) in views.iter_mut().enumerate() {
+                            let list = lists.remove(&(at, attribute.id));
+                            view.attrs.extend(list.map(|list| (Arc::clone(&name), Some(list))));
                         }
+                        continue;
                     }
+                    self.each_value(attribute, |at, value| views[at].attrs.push((Arc::clone(&name), Some(value))))?;
                 }
             }
             Select::Named(names) => {
@@ -198,21 +222,24 @@ impl<'a> Batch<'a> {
 
     /// Everyone's sub.
     pub(crate) fn subs(&self) -> Result<Vec<Sub>> {
-        let sub = |cell: Option<OwnedCell>| match cell {
-            Some(OwnedCell::Bytes(bytes)) if bytes.len() == 16 => {
-                let mut sub = Sub::NIL;
-                sub.0.copy_from_slice(&bytes);
-                Ok(sub)
-            }
-            _ => Err(Error::damaged("a user has no sub; run stoa verify")),
-        };
-        self.column(AttrId::SUB)?.into_iter().map(sub).collect()
+        let mut subs = vec![Sub::NIL; self.len()];
+        let mut lacking = false;
+        self.each_cell(AttrId::SUB, |at, cell| match cell {
+            Some(CellValue::Bytes(bytes)) if bytes.len() == 16 => subs[at].0.copy_from_slice(bytes),
+            _ => lacking = true,
+        })?;
+        if lacking { Err(Error::damaged("a user has no sub; run stoa verify")) } else { Ok(subs) }
     }
 
     /// A column of numbers; 0 where there is none.
     pub(crate) fn ints(&self, attr: AttrId) -> Result<Vec<i64>> {
-        let cells = self.column(attr)?;
-        Ok(cells.into_iter().map(|cell| cell.and_then(|cell| cell.as_int()).unwrap_or_default()).collect())
+        let mut numbers = vec![0; self.len()];
+        self.each_cell(attr, |at, cell| {
+            if let Some(CellValue::Int(value)) = cell {
+                numbers[at] = value;
+            }
+        })?;
+        Ok(numbers)
     }
 
     /// The values of an attribute; those of multi-valued ones are taken out of `lists`.
@@ -224,8 +251,9 @@ impl<'a> Batch<'a> {
         if attribute.multi {
             return Ok((0..self.len()).map(|at| lists.remove(&(at, attribute.id))).collect());
         }
-        let cells = self.column(attribute.id)?.into_iter();
-        cells.map(|cell| cell.map(|cell| cell_value(attribute, &cell)).transpose()).collect()
+        let mut values = vec![None; self.len()];
+        self.each_value(attribute, |at, value| values[at] = Some(value))?;
+        Ok(values)
     }
 
     /// An attribute or built-in field by name.
@@ -262,4 +290,24 @@ impl<'a> Batch<'a> {
             }
         }
     }
+}
+
+/// What the memtables say of each of these ascending users; nothing if they say nothing of any.
+fn deltas(snapshot: &Snapshot, ordinals: &[Ordinal]) -> Vec<UserDeltas> {
+    let (Some(&first), Some(&last)) = (ordinals.first(), ordinals.last()) else { return Vec::new() };
+    if snapshot.version.memtables().all(|memtable| memtable.is_empty()) {
+        return Vec::new();
+    }
+    if last.0 - first.0 > FAR_APART * ordinals.len() as u64 {
+        return ordinals.iter().map(|ordinal| snapshot.deltas(*ordinal)).collect();
+    }
+    let changed = snapshot.changed(first, last);
+    if changed.is_empty() {
+        return Vec::new();
+    }
+    let of = |ordinal: &Ordinal| match changed.contains(ordinal.0 as u32) {
+        true => snapshot.deltas(*ordinal),
+        false => UserDeltas::default(),
+    };
+    ordinals.iter().map(of).collect()
 }

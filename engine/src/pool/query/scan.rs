@@ -11,14 +11,15 @@ use std::ops::{Bound, ControlFlow, RangeInclusive};
 
 use bytes::Bytes;
 use roaring::RoaringBitmap;
-use stoa_format::column::Cell;
+use stoa_format::column::Sought;
 use stoa_format::run::{PageEntry, PagePlace, Zone};
 use stoa_format::{AttrId, Ordinal};
 
 use super::FilterRow;
+use crate::column::Look;
 use crate::error::{Error, Result};
 use crate::pool::collation::Collation;
-use crate::pool::filter::{Field, Filter, GroupRef, Hint, Node, Order, Predicate, Test, TextOp};
+use crate::pool::filter::{Field, Filter, GroupRef, Hint, Node, Order, Passing, Predicate, Test, TextOp};
 use crate::pool::keyspace::{self, Key, first_number, last_number, terminate};
 use crate::pool::record::{GroupRecord, SignIn};
 use crate::pool::snapshot::{Snapshot, damaged};
@@ -166,67 +167,51 @@ impl<'a> Scan<'a> {
     /// pass has few hits and skips pages where it can.
     fn column(&self, attr: AttrId, predicate: &Predicate, these: &RoaringBitmap) -> Result<RoaringBitmap> {
         let absent_passes = predicate.test_absent();
-        let sought = |passes: bool| passes != absent_passes;
-        let wanted = |entry: &PageEntry| match &entry.place {
-            PagePlace::Column { zone, .. } => may_hold(predicate, zone),
-            _ => true,
+        let mut passing = Passing::new(predicate, !absent_passes);
+        let mut sought = match predicate {
+            Predicate::Present => Sought::Any,
+            Predicate::Int(test) => {
+                Sought::Ints { min: test.min, max: test.max, outside: test.outside != absent_passes }
+            }
+            Predicate::Text(_) | Predicate::Bytes(_) => Sought::Bytes(&mut passing),
         };
-        let hits = self.select(attr, these, wanted, |cell| {
-            Ok(match cell {
-                Cell::Missing | Cell::Absent => false,
-                Cell::Int(value) => sought(predicate.test_int(*value)),
-                Cell::Fixed16(bytes) => sought(predicate.test_bytes(bytes)),
-                Cell::Bytes(bytes) => sought(predicate.test_bytes(bytes)),
-            })
-        })?;
+        let look = |entry: &PageEntry| match &entry.place {
+            PagePlace::Column { zone, .. } => look(predicate, zone),
+            _ => Look::Read,
+        };
+        let hits = self.find(attr, these, look, &mut sought)?;
         Ok(if absent_passes { these - hits } else { hits })
     }
 
-    /// Those of `these` whose cell, a value or an explicit null, `matches`.
-    fn select(
+    /// Those of `these` whose value is sought.
+    fn find(
         &self,
         attr: AttrId,
         these: &RoaringBitmap,
-        wanted: impl FnMut(&PageEntry) -> bool,
-        mut matches: impl FnMut(&Cell<'_>) -> Result<bool>,
+        look: impl Fn(&PageEntry) -> Look,
+        sought: &mut Sought<'_>,
     ) -> Result<RoaringBitmap> {
-        let Some(stack) = self.snapshot.version.runs.column(attr) else { return Ok(RoaringBitmap::new()) };
-        let mut hits = RoaringBitmap::new();
-        let mut failed = None;
-        let test = |cell: &Cell<'_>| match matches(cell) {
-            Ok(matches) => matches,
-            Err(error) => {
-                failed.get_or_insert(error);
-                false
-            }
-        };
-        stack.select(bounds(these), self.caching, wanted, test, |ordinal| {
-            let ordinal = ordinal.0 as u32;
-            // Each run's hits come in order, so all but the first of a run are appended.
-            if hits.try_push(ordinal).is_err() {
-                hits.insert(ordinal);
-            }
-        })?;
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(hits & these),
+        match self.snapshot.version.runs.column(attr) {
+            Some(stack) => Ok(stack.find(bounds(these), self.caching, look, sought)? & these),
+            None => Ok(RoaringBitmap::new()),
         }
     }
 
     /// Those who are locked out now.
     fn locked(&self, these: &RoaringBitmap) -> Result<RoaringBitmap> {
-        self.select(
-            AttrId::SIGN_IN,
-            these,
-            |_| true,
-            |cell| match cell.bytes() {
-                Some(bytes) => {
-                    let state = SignIn::decode(bytes).map_err(|fault| damaged(&fault))?;
-                    Ok(state.locked_until_ms > self.now_ms)
-                }
-                None => Ok(false),
-            },
-        )
+        let mut failed = None;
+        let mut is_locked = |bytes: &[u8]| match SignIn::decode(bytes) {
+            Ok(state) => state.locked_until_ms > self.now_ms,
+            Err(fault) => {
+                failed.get_or_insert_with(|| damaged(&fault));
+                false
+            }
+        };
+        let locked = self.find(AttrId::SIGN_IN, these, |_| Look::Read, &mut Sought::Bytes(&mut is_locked))?;
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(locked),
+        }
     }
 
     /// One pass over the values of all lists.
@@ -393,23 +378,25 @@ fn bounds(these: &RoaringBitmap) -> RangeInclusive<u64> {
     u64::from(these.min().unwrap_or_default())..=u64::from(these.max().unwrap_or_default())
 }
 
-/// Whether a page can hold a value that is sought: one that passes, or, if absent users pass, one
-/// that does not.
-fn may_hold(predicate: &Predicate, zone: &Zone) -> bool {
+/// What a page's zone map says of the values that are sought: those that pass, or, if absent users pass, those
+/// that do not.
+fn look(predicate: &Predicate, zone: &Zone) -> Look {
+    let read = |may_hold: bool| if may_hold { Look::Read } else { Look::Pass };
     match (predicate, zone) {
-        // `ne`: sought is what lies in the range.
-        (Predicate::Int(test), zone) if test.outside => zone.may_hold_int(test.min, test.max),
-        (predicate @ Predicate::Int(_), Zone::Int { min, max }) => predicate.may_pass(*min, *max),
+        (Predicate::Present, _) => Look::All,
+        // For `ne`, which absent users pass, too, what lies in the range is sought.
+        (Predicate::Int(test), Zone::Int { min, max }) if test.min <= *min && *max <= test.max => Look::All,
+        (Predicate::Int(test), zone) => read(zone.may_hold_int(test.min, test.max)),
         (Predicate::Text(test), zone)
             if test.collation() == Collation::Exact
                 && matches!(test.op(), TextOp::Order(Order::Eq) | TextOp::Order(Order::Ne)) =>
         {
-            zone.may_hold_bytes(test.key().as_bytes())
+            read(zone.may_hold_bytes(test.key().as_bytes()))
         }
         (Predicate::Bytes(test), zone) if matches!(test.order, Order::Eq | Order::Ne) => {
-            zone.may_hold_bytes(&test.value)
+            read(zone.may_hold_bytes(&test.value))
         }
-        _ => true,
+        _ => Look::Read,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::pool::Pool;
+use crate::pool::filter::IntTest;
 use crate::pool::request::{Input, NewUser, Op, Status, Transaction, UserRef};
 use crate::{Store, StoreOptions};
 
@@ -13,7 +14,7 @@ const SCHEMA: &str = r#"{"attributes": {
     "custom:raw": {"type": "bytes"},
     "family_name": {"searchable": true}}}"#;
 
-const FILTERS: [&str; 40] = [
+const FILTERS: [&str; 52] = [
     "custom:n eq 7",
     "custom:n ne 7",
     "custom:n gt 40",
@@ -34,6 +35,18 @@ const FILTERS: [&str; 40] = [
     "given_name ne \"given 3\"",
     "given_name lt \"given 2\"",
     "nickname pr",
+    "email ew \"@münchen.example\"",
+    "email ew \"-3ya.example\"",
+    "email co \"U1\"",
+    "email co \"xn--\"",
+    "email sw \"ü\"",
+    "email ne \"Ü3@MÜNCHEN.example\"",
+    "email gt \"u3\"",
+    "given_name co \"Ü\"",
+    "given_name ew \"\"",
+    "custom:exact gt \"e3\"",
+    "created_at gt \"2020-01-01T00:00:00.000Z\"",
+    "created_at lt \"2020-01-01T00:00:00.000Z\"",
     "family_name sw \"fam1\"",
     "family_name eq \"FAM12\"",
     "family_name gt \"fam2\" and family_name le \"fam4\"",
@@ -76,7 +89,13 @@ fn create(i: usize) -> Op {
     add("family_name", format!("fam{}", i % 50));
     if i % 3 != 0 {
         add("custom:n", (i % 47).to_string());
-        add("given_name", format!("Given {}", i % 5));
+        add("given_name", format!("{} {}", if i % 8 == 1 { "Günther" } else { "Given" }, i % 5));
+    }
+    match i % 10 {
+        0 => {}
+        1 => add("email", format!("ü{i}@München.example")),
+        2 => add("email", format!("Ü{i}@mail.example")),
+        _ => add("email", format!("U{i}@Mail.example")),
     }
     if i % 4 == 1 {
         add("custom:exact", format!("e{}", i % 9));
@@ -145,4 +164,28 @@ fn columns_and_indexes_find_whom_looking_at_each_finds() {
         }],
     );
     check(&pool);
+}
+
+#[test]
+fn zone_maps_never_hide_a_value_and_never_make_one_up() {
+    for order in [Order::Eq, Order::Ne, Order::Gt, Order::Ge, Order::Lt, Order::Le] {
+        for (literal, min, width) in (-3..4).flat_map(|l| (-3..4).flat_map(move |m| (0..4).map(move |w| (l, m, w)))) {
+            let predicate = Predicate::Int(IntTest::new(order, literal));
+            // What absent users do not do is sought.
+            let sought = |value: i64| predicate.test_int(value) != predicate.test_absent();
+            let (any, all) = ((min..=min + width).any(sought), (min..=min + width).all(sought));
+            let expected = if all {
+                Look::All
+            } else if any {
+                Look::Read
+            } else {
+                Look::Pass
+            };
+            assert_eq!(
+                look(&predicate, &Zone::Int { min, max: min + width }),
+                expected,
+                "{order:?} {literal} {min} {width}"
+            );
+        }
+    }
 }
