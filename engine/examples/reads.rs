@@ -104,8 +104,14 @@ fn count(pool: &Pool) -> Result<()> {
 fn walk(pages: usize, mut page: impl FnMut(&PageRequest<'_>) -> Result<(usize, Option<String>)>) -> Result<usize> {
     let (mut users, mut cursor) = (0, None);
     for _ in 0..pages {
-        let request =
-            PageRequest { limit: 100, cursor: cursor.as_deref(), actor: "reads", max_bytes: 4 << 20, min_seq: None };
+        let request = PageRequest {
+            limit: 100,
+            cursor: cursor.as_deref(),
+            actor: "reads",
+            max_bytes: 4 << 20,
+            min_seq: None,
+            state: None,
+        };
         let (shown, next) = page(&request)?;
         users += shown;
         cursor = next;

@@ -9,6 +9,7 @@ use stoa_format::{AttrId, Ordinal, Sub};
 use super::keyspace::{self, Key, last_number, split_terminated};
 use super::record::{FactorRecord, GroupRecord};
 use super::request::{Status, UserRef};
+use super::runs::OwnedCell;
 use super::snapshot::{Snapshot, UserDeltas, damaged, no_user};
 use super::value::{CellValue, Value};
 use super::view::{FactorView, GroupView, IdentityView, PasswordView, Select, UserView};
