@@ -33,7 +33,7 @@ pub fn installs() -> Vec<Vector> {
         bad(S, "a byte more", and(&none, &[0]), "install at offset 10: bytes are left over"),
         bad(S, "more sections than bytes", with(&none, 8, &[9]), "install at offset 9: counts more than there is"),
         bad(S, "more files than bytes", with(&none, 9, &[1]), "install at offset 10: counts more than there is"),
-        bad(S, "place 3", with(&bytes, 16, &[3]), "install at offset 17: file place is unknown"),
+        bad(S, "place 3", with(&bytes, 17, &[3]), "install at offset 18: file place is unknown"),
     ]
 }
 
