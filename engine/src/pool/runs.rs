@@ -76,10 +76,11 @@ pub struct Runs {
     pub flushed_seq: Seq,
     /// The live users.
     pub live: RoaringBitmap,
-    /// The files, oldest first, as the manifest names them.
-    pub files: Vec<(FileRef, Arc<RunFile>)>,
     columns: HashMap<AttrId, ColumnStack>,
     keys: HashMap<Keyspace, SortedStack>,
+    /// The files, oldest first, as the manifest names them. The last field, so that what nothing names any more is
+    /// removed in this order, and not in that of a hash table.
+    pub files: Vec<(FileRef, Arc<RunFile>)>,
 }
 
 impl Runs {
