@@ -179,7 +179,8 @@ fn open_locked(
     file.incarnation += 1;
     let store_path = options.data.join("STORE");
     replace(&*io, &store_path, &file.encode()).map_err(|source| io_error("opening", &store_path, source))?;
-    let log = Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery)?;
+    let segment_bytes = options.limits.log_segment_bytes;
+    let log = Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery, segment_bytes)?;
     let mut slots = HashMap::new();
     let mut names = HashMap::new();
     for entry in catalogue.pools.values() {
@@ -218,9 +219,13 @@ fn open_locked(
         Threads::start(&shared)
             .map_err(|source| Error::new(ErrorKind::Io, format!("a thread could not be started: {source}")))?;
     }
+    shared.sweep_dropped();
     // Each start begins a segment.
     let segments = shared.pipeline.log().segments().len();
     shared.watch_log(segments);
+    if !options.threads {
+        shared.run_deferred();
+    }
     Ok(Store::over(shared))
 }
 
