@@ -1,5 +1,5 @@
 # The commands a newcomer needs. Everything that is made goes to target/.
-.PHONY: run test lint bench bench-quick test-tools clean-run
+.PHONY: run test soak lint bench bench-quick test-tools clean-run
 
 STOA := target/debug/stoa
 RUN  := target/run
@@ -18,6 +18,9 @@ run: ## Build, make a store, import the sample directory, serve it on 127.0.0.1:
 test: test-tools ## Install what tests need, run all tests
 	cargo build --workspace --all-targets
 	cargo test --workspace
+
+soak: ## Crash stores without end (or for STOA_SOAK_SECONDS), from the seed STOA_SOAK_SEED on
+	cargo test -p stoa-engine --test crash -- --ignored --nocapture soak
 
 test-tools:
 	tests/install.sh
