@@ -1,5 +1,5 @@
 # The commands a newcomer needs. Everything that is made goes to target/.
-.PHONY: run test test-loom mutants lint bench bench-quick test-tools clean-run
+.PHONY: run test test-loom mutants soak lint bench bench-quick test-tools clean-run
 
 STOA := target/debug/stoa
 RUN  := target/run
@@ -25,6 +25,9 @@ test-loom: ## The engine's protocols between threads, in every order of events
 
 mutants: ## Tries every deliberate bug of tests/mutants: each must be caught by its test
 	tests/mutants/run.py
+
+soak: ## Crash stores without end (or for STOA_SOAK_SECONDS), from the seed STOA_SOAK_SEED on
+	cargo test -p stoa-engine --test crash -- --ignored --nocapture soak
 
 test-tools:
 	tests/install.sh

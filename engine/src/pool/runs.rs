@@ -105,14 +105,15 @@ pub struct Runs {
     pub flushed_seq: Seq,
     /// The live users.
     pub live: RoaringBitmap,
-    /// The files, oldest first, as the manifest names them.
-    pub files: Vec<(FileRef, Arc<RunFile>)>,
     /// In order of attributes.
     columns: Vec<(AttrId, ColumnStack)>,
     /// For each attribute up to the last that has runs, the number of its stack among them, from 1; 0 for none: a
     /// profile asks for every attribute there is.
     column_at: Vec<u16>,
     keys: Vec<(Keyspace, SortedStack)>,
+    /// The files, oldest first, as the manifest names them. The last field, so that what nothing names any more is
+    /// removed in this order, and not in that of a hash table.
+    pub files: Vec<(FileRef, Arc<RunFile>)>,
 }
 
 impl Runs {

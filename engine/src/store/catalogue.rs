@@ -1,7 +1,7 @@
 //! The store's own state: which pools there are, and store-wide documents. It is changed by frames
 //! of the log like a pool's, under the nil pool id, and checkpointed in the file `CATALOGUE`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +21,8 @@ pub(crate) struct Catalogue {
     pub hedge: Arc<HedgeKey>,
     pub pools: HashMap<PoolId, CatalogueEntry>,
     pub documents: BTreeMap<String, Bytes>,
+    /// Dropped pools whose files may still be there.
+    pub dropped: BTreeSet<PoolId>,
     /// The number of the newest checkpoint.
     pub number: u64,
 }
@@ -73,6 +75,7 @@ impl Catalogue {
             hedge,
             pools: body.pools.into_iter().map(|entry| (entry.id, entry)).collect(),
             documents: body.documents.into_iter().map(|(name, content)| (name, Bytes::from(content))).collect(),
+            dropped: BTreeSet::new(),
             number,
         }
     }
@@ -112,7 +115,10 @@ impl Catalogue {
                     let entry = CatalogueEntry::decode(&mut Reader::new("catalogue entry", content))?;
                     self.pools.insert(id, entry);
                 }
-                None => drop(self.pools.remove(&id)),
+                None => {
+                    self.pools.remove(&id);
+                    self.dropped.insert(id);
+                }
             }
         } else if let Some(name) = name.strip_prefix("doc/") {
             match content {

@@ -198,11 +198,12 @@ fn open_locked(
     file.incarnation += 1;
     let store_path = options.data.join("STORE");
     let reserve = Reserve::find(&*io, &options.data, options.limits.reserve_bytes);
+    let segment_bytes = options.limits.log_segment_bytes;
     let begin = |room| {
         replace(&*io, &store_path, &file.encode()).map_err(|source| {
             read_only(&options.data, &source).unwrap_or_else(|| io_error("opening", &store_path, source))
         })?;
-        Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery.clone(), room)
+        Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery.clone(), segment_bytes, room)
     };
     let room = if reserve.is_given_back() { Room::Tight } else { Room::Plenty };
     let log = match begin(room) {
@@ -253,9 +254,13 @@ fn open_locked(
         Threads::start(&shared)
             .map_err(|source| Error::new(ErrorKind::Io, format!("a thread could not be started: {source}")))?;
     }
+    shared.sweep_dropped();
     // Each start begins a segment.
     let segments = shared.pipeline.log().segments().len();
     shared.watch_log(segments);
+    if !options.threads {
+        shared.run_deferred();
+    }
     Ok(Store::over(shared))
 }
 

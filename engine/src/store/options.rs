@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use crate::io::{Disk, Io};
 use crate::password::Caps;
 use crate::run::RunLimits;
+use crate::wal::SEGMENT_BYTES_MIN;
 
 /// Bounds of a store. All bytes and milliseconds.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct Limits {
     pub memtable_bytes: u64,
     /// The log is kept to about this many segments: pools that hold it up are flushed or parked.
     pub log_segments_max: usize,
+    /// The log's first segment has so many bytes; later ones grow with the load.
+    pub log_segment_bytes: u64,
     /// Open pages and open files.
     pub runs: RunLimits,
     /// Pools open at once; idle ones are closed beyond it.
@@ -45,6 +48,7 @@ impl Default for Limits {
         Self {
             memtable_bytes: 64 << 20,
             log_segments_max: 8,
+            log_segment_bytes: SEGMENT_BYTES_MIN,
             runs: RunLimits::default(),
             open_pools_max: 1000,
             token_ttl_ms: 24 * 3600 * 1000,

@@ -106,8 +106,7 @@ impl Shared {
             self.retire_pool(&slot, boundary)?;
         }
         self.checkpoint()?;
-        let given_up = self.pipeline.log().give_up_before(boundary);
-        self.remove_segments(&given_up, recycle)
+        self.remove_segments(boundary, recycle)
     }
 
     /// Sees to it that the pool needs no frame in segments before `boundary`.
@@ -157,18 +156,25 @@ impl Shared {
         history::copy(&*self.io, &self.wal_dir(), id, &dir, frames)
     }
 
-    /// Removes the files of segments that the log has given up, oldest first and each durably: what
-    /// is left is a log without a gap, whenever this ends. One may become the next segment.
-    fn remove_segments(&self, segments: &[LiveSegment], recycle: bool) -> Result<()> {
+    /// Removes the segments before `boundary`, oldest first and each durably: what is left is a log without
+    /// a gap, whenever this ends, and where it ends early the next time begins with the same one. One may become
+    /// the next segment.
+    fn remove_segments(&self, boundary: SegmentNumber, recycle: bool) -> Result<()> {
         let dir = self.wal_dir();
-        for segment in segments {
+        loop {
+            let Some(segment) = self.pipeline.log().oldest_before(boundary) else { return Ok(()) };
             let path = segment_path(&dir, segment.number);
-            if !(recycle && self.recycle(segment)) {
-                self.io.remove_file(&path).map_err(|source| io_error("removing", &path, source))?;
+            if !(recycle && self.recycle(&segment)) {
+                let removed = self.io.remove_file(&path).or_else(|source| match source.kind() {
+                    // Gone already, but perhaps not durably.
+                    std::io::ErrorKind::NotFound => Ok(()),
+                    _ => Err(source),
+                });
+                removed.map_err(|source| io_error("removing", &path, source))?;
+                self.io.sync_dir(&dir).map_err(|source| io_error("syncing", &dir, source))?;
             }
-            self.io.sync_dir(&dir).map_err(|source| io_error("syncing", &dir, source))?;
+            self.pipeline.log().forget(segment.number);
         }
-        Ok(())
     }
 
     fn recycle(&self, segment: &LiveSegment) -> bool {

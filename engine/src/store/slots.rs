@@ -296,8 +296,23 @@ impl Shared {
         self.names.read().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// Removes what pools that were dropped right before a stop have left on disk.
+    pub(super) fn sweep_dropped(&self) {
+        let dropped = lock(&self.catalogue).dropped.clone();
+        for id in dropped {
+            // Where that cannot be, the log tells the next start of it.
+            let _ = self.remove_pool_files(id);
+        }
+    }
+
     /// Removes what a dropped pool has left on disk: the manifest with the wrapped keys first.
     pub(super) fn remove_pool_files(&self, id: PoolId) -> Result<()> {
+        self.remove_dir_of(id)?;
+        lock(&self.catalogue).dropped.remove(&id);
+        Ok(())
+    }
+
+    fn remove_dir_of(&self, id: PoolId) -> Result<()> {
         let dir = self.pool_dir(id);
         if !self.io.exists(&dir).map_err(|source| io_error("removing", &dir, source))? {
             return Ok(());

@@ -59,6 +59,9 @@ impl Threads {
 
     /// Ends them, after what is queued.
     pub(super) fn stop(&self, pipeline: &Pipeline) {
+        // What waits holds the store itself: it would never go.
+        let waiting = std::mem::take(&mut *lock(&self.deferred));
+        drop(waiting);
         drop(lock(&self.retirement).take());
         drop(lock(&self.leisure).take());
         drop(lock(&self.flushes).take());

@@ -24,10 +24,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::io::{File, Io, is_out_of_space};
 
 pub use recovery::{Recovery, recover};
+use segment::Unbegun;
 pub(crate) use segment::io_error;
 pub use segment::{Spare, read_frame, segment_path};
 
-/// The first segment's size.
+/// The first segment's size, unless [`crate::Limits`] say otherwise.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;
 /// On a full disk a segment has this size, unless one batch needs more: enough to open, and to delete.
 const SEGMENT_BYTES_FULL: u64 = 128 << 10;
@@ -90,10 +91,13 @@ pub struct Log {
     failed: Option<Error>,
     spare: Option<Spare>,
     buffer: Vec<u8>,
+    /// No segment is made smaller, unless the disk is full.
+    bytes_min: u64,
 }
 
 impl Log {
-    /// Begins a new segment after what `recovery` found (or the first one of a new store).
+    /// Begins a new segment after what `recovery` found (or the first one of a new store), of `bytes_min` bytes, or
+    /// fewer where room is tight.
     ///
     /// # Errors
     /// If the segment cannot be made durable.
@@ -103,15 +107,17 @@ impl Log {
         store: StoreId,
         incarnation: u64,
         recovery: Recovery,
+        bytes_min: u64,
         room: Room,
     ) -> Result<Self> {
         let next_lsn = Lsn(recovery.last_lsn.0 + 1);
         let (previous, previous_end) = (recovery.last_segment, recovery.end);
         let number = SegmentNumber(recovery.highest_number.0 + 1);
         let header = SegmentHeader { store, number, incarnation, first_lsn: next_lsn, previous, previous_end };
-        let bytes = if room == Room::Tight { SEGMENT_BYTES_FULL } else { SEGMENT_BYTES_MIN };
+        let bytes_min = round_to_block(bytes_min).clamp(2 * BLOCK_BYTES as u64, SEGMENT_BYTES_MAX);
+        let bytes = if room == Room::Tight { SEGMENT_BYTES_FULL.min(bytes_min) } else { bytes_min };
         let spare = Spare::make_now(&*io, dir, bytes)?;
-        let file = spare.become_segment(&*io, dir, &header)?;
+        let file = spare.become_segment(&*io, dir, &header).map_err(|unbegun| unbegun.error)?;
         let mut segments: VecDeque<_> = recovery.segments.into();
         segments.push_back(LiveSegment { number, first_lsn: next_lsn, bytes });
         Ok(Self {
@@ -130,6 +136,7 @@ impl Log {
             failed: None,
             spare: None,
             buffer: Vec::new(),
+            bytes_min,
         })
     }
 
@@ -171,8 +178,9 @@ impl Log {
     /// Makes sure that a batch of `bytes` (all frames with their shells) can be written.
     ///
     /// # Errors
-    /// `NOSPACE` or `IOERROR` if a new segment is needed and cannot be made; nothing has changed
-    /// then, and trying again later is safe.
+    /// `NOSPACE` or `IOERROR` if a new segment is needed and cannot be made; nothing was written
+    /// then, and trying again later is safe. If nobody knows whether it was made, the log takes
+    /// nothing more.
     pub fn ensure_room(&mut self, bytes: u64, room: Room) -> Result<()> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
@@ -217,7 +225,16 @@ impl Log {
             previous_end: self.end,
         };
         let bytes = spare.bytes;
-        self.file = spare.become_segment(&*self.io, &self.dir, &header)?;
+        self.file = match spare.become_segment(&*self.io, &self.dir, &header) {
+            Ok(file) => file,
+            Err(Unbegun { is_named: false, error }) => return Err(error),
+            Err(Unbegun { error, .. }) => {
+                // Its header says where the present segment ended. Were that to go on, the two would contradict
+                // each other, and the log would look damaged.
+                let what = format!("{}; no write is taken until restart; reads go on", error.message());
+                return Err(self.failed.insert(Error::new(ErrorKind::Io, what)).clone());
+            }
+        };
         self.segments.push_back(LiveSegment { number, first_lsn: self.next_lsn, bytes });
         self.write_at = BLOCK_BYTES as u64;
         self.end = self.write_at;
@@ -227,10 +244,10 @@ impl Log {
 
     /// Makes a segment of `bytes_min` at least, as great as the disk has room for.
     fn make_next(&self, bytes_min: u64, room: Room) -> Result<Spare> {
-        let usual = self.current_bytes().clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let usual = self.current_bytes().clamp(self.bytes_min, SEGMENT_BYTES_MAX);
         let sizes = match room {
-            Room::Plenty => [usual, SEGMENT_BYTES_MIN],
-            Room::Tight => [SEGMENT_BYTES_FULL, BLOCK_BYTES as u64],
+            Room::Plenty => [usual, self.bytes_min],
+            Room::Tight => [SEGMENT_BYTES_FULL.min(self.bytes_min), BLOCK_BYTES as u64],
         };
         let [first, second] = sizes.map(|bytes| bytes.max(bytes_min));
         match Spare::make_now(&*self.io, &self.dir, first) {
@@ -350,14 +367,18 @@ impl Log {
         Error::new(ErrorKind::InDoubt, doubt).because(source)
     }
 
-    /// Gives up the segments before `first`: nobody needs their frames any more. Answers them,
-    /// oldest first; their files are the caller's to remove, in this order.
-    pub fn give_up_before(&mut self, first: SegmentNumber) -> Vec<LiveSegment> {
-        let mut given_up = Vec::new();
-        while self.segments.len() > 1 && self.segments.front().is_some_and(|segment| segment.number < first) {
-            given_up.extend(self.segments.pop_front());
+    /// The oldest segment, if it is before `first`: nobody needs its frames any more, once that is so.
+    pub fn oldest_before(&self, first: SegmentNumber) -> Option<LiveSegment> {
+        let oldest = self.segments.front().filter(|segment| segment.number < first);
+        oldest.filter(|_| self.segments.len() > 1).copied()
+    }
+
+    /// Forgets the oldest segment, whose file is gone. Only then, and oldest first: what is left on disk
+    /// is a log without a gap.
+    pub fn forget(&mut self, number: SegmentNumber) {
+        if self.segments.len() > 1 && self.segments.front().is_some_and(|segment| segment.number == number) {
+            self.segments.pop_front();
         }
-        given_up
     }
 
     /// Whether the next segment is made already.

@@ -71,13 +71,15 @@ impl Spare {
     }
 
     /// Takes over the file of a segment that nobody needs any more. What it held is never
-    /// believed again: frames carry their segment's number.
+    /// believed again: frames carry their segment's number. The old name is durably gone before
+    /// another header is written into it.
     ///
     /// # Errors
     /// If it cannot be opened or renamed.
     pub fn recycle(io: &dyn Io, dir: &Path, old: &Path, bytes: u64) -> Result<Self> {
         let path = dir.join(SPARE_NAME);
-        io.rename(old, &path).map_err(|source| io_error("recycling", old, source))?;
+        let renamed = io.rename(old, &path).and_then(|()| io.sync_dir(dir));
+        renamed.map_err(|source| io_error("recycling", old, source))?;
         let file = io.open(&path, OpenMode::Write).map_err(|source| io_error("recycling", &path, source))?;
         Ok(Self { path, file, bytes })
     }
@@ -94,18 +96,29 @@ impl Spare {
     /// Writes the header, gives the file its name and makes both durable.
     ///
     /// # Errors
-    /// `NOSPACE` or `IOERROR`.
-    pub fn become_segment(self, io: &dyn Io, dir: &Path, header: &SegmentHeader) -> Result<Arc<dyn File>> {
+    /// `NOSPACE` or `IOERROR`, with whether the name may be there all the same.
+    pub fn become_segment(
+        self,
+        io: &dyn Io,
+        dir: &Path,
+        header: &SegmentHeader,
+    ) -> std::result::Result<Arc<dyn File>, Unbegun> {
         let path = segment_path(dir, header.number);
-        let done = self
-            .file
-            .write_all_at(&header.encode(), 0)
-            .and_then(|()| self.file.sync_data())
-            .and_then(|()| io.rename(&self.path, &path))
-            .and_then(|()| io.sync_dir(dir));
-        done.map_err(|source| io_error("beginning", &path, source))?;
+        let unbegun = |is_named, source| Unbegun { is_named, error: io_error("beginning", &path, source) };
+        let written = self.file.write_all_at(&header.encode(), 0).and_then(|()| self.file.sync_data());
+        written.map_err(|source| unbegun(false, source))?;
+        let named = io.rename(&self.path, &path).and_then(|()| io.sync_dir(dir));
+        named.map_err(|source| unbegun(true, source))?;
         Ok(self.file)
     }
+}
+
+/// A segment that was not begun.
+pub struct Unbegun {
+    /// The disk may have it all the same: no frame may go into the segment before it.
+    pub is_named: bool,
+    /// Why.
+    pub error: Error,
 }
 
 /// Reads the body of a frame.

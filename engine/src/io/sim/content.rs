@@ -1,27 +1,69 @@
 //! The bytes of a simulated file, in pages shared between images: copying one costs no page.
 //!
-//! Always true: bytes past `len` inside the last page are zero, and no page lies wholly past `len`.
+//! Always true:
+//! 1. Bytes past `len` inside the last page are zero, and no page lies wholly past `len`.
+//! 2. A digest that is remembered is that of the present bytes: whatever changes them forgets it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+
 /// Room is given out in pages of this many bytes.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
-type Page = Arc<[u8; PAGE_BYTES as usize]>;
+/// One page, with its digest once somebody has asked for it.
+#[derive(Debug, Clone)]
+struct Page {
+    bytes: [u8; PAGE_BYTES as usize],
+    digest: OnceLock<u128>,
+}
 
-fn zero_page() -> Page {
-    static ZERO: OnceLock<Page> = OnceLock::new();
-    ZERO.get_or_init(|| Arc::new([0; PAGE_BYTES as usize])).clone()
+impl Page {
+    /// The digest of its bytes.
+    fn digest(&self) -> u128 {
+        *self.digest.get_or_init(|| xxh3_128(&self.bytes))
+    }
+}
+
+fn zero_page() -> Arc<Page> {
+    static ZERO: OnceLock<Arc<Page>> = OnceLock::new();
+    ZERO.get_or_init(|| Arc::new(Page { bytes: [0; PAGE_BYTES as usize], digest: OnceLock::new() })).clone()
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Content {
     len: u64,
-    pages: BTreeMap<u64, Page>,
+    pages: Arc<BTreeMap<u64, Arc<Page>>>,
+    digest: OnceLock<u128>,
 }
 
 impl Content {
+    /// Whether both share all their bytes: equal, and told at once.
+    pub(super) fn is_shared_with(&self, other: &Self) -> bool {
+        self.len == other.len && Arc::ptr_eq(&self.pages, &other.pages)
+    }
+
+    /// A digest of length and bytes; a hole is as good as zeroes.
+    pub(super) fn digest(&self) -> u128 {
+        *self.digest.get_or_init(|| {
+            let zero = zero_page().digest();
+            let mut hasher = Xxh3::new();
+            hasher.update(&self.len.to_le_bytes());
+            for (number, page) in self.pages.iter().filter(|(_, page)| page.digest() != zero) {
+                hasher.update(&number.to_le_bytes());
+                hasher.update(&page.digest().to_le_bytes());
+            }
+            hasher.digest128()
+        })
+    }
+
+    /// The pages, to be changed.
+    fn pages_mut(&mut self) -> &mut BTreeMap<u64, Arc<Page>> {
+        self.digest = OnceLock::new();
+        Arc::make_mut(&mut self.pages)
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.len
     }
@@ -46,7 +88,7 @@ impl Content {
         for_each_page(offset, n as u64, |number, from, range| {
             let to = &mut out[range.clone()];
             match self.pages.get(&number) {
-                Some(page) => to.copy_from_slice(&page[from..from + range.len()]),
+                Some(page) => to.copy_from_slice(&page.bytes[from..from + range.len()]),
                 None => to.fill(0),
             }
         });
@@ -58,8 +100,9 @@ impl Content {
             return;
         }
         self.len = self.len.max(offset + bytes.len() as u64);
+        let pages = self.pages_mut();
         for_each_page(offset, bytes.len() as u64, |number, from, range| {
-            let page = Arc::make_mut(self.pages.entry(number).or_insert_with(zero_page));
+            let page = changed(pages.entry(number).or_insert_with(zero_page));
             page[from..from + range.len()].copy_from_slice(&bytes[range]);
         });
     }
@@ -69,22 +112,22 @@ impl Content {
             return;
         }
         self.len = self.len.max(offset + len);
+        let pages = self.pages_mut();
         for_each_page(offset, len, |number, from, range| {
-            let page = self.pages.entry(number).or_insert_with(zero_page);
+            let page = pages.entry(number).or_insert_with(zero_page);
             if range.len() as u64 == PAGE_BYTES {
                 *page = zero_page();
             } else {
-                Arc::make_mut(page)[from..from + range.len()].fill(0);
+                changed(page)[from..from + range.len()].fill(0);
             }
         });
     }
 
     pub(super) fn set_len(&mut self, len: u64) {
-        if len < self.len {
-            self.pages.split_off(&len.div_ceil(PAGE_BYTES));
-            if let Some(page) = self.pages.get_mut(&(len / PAGE_BYTES)) {
-                Arc::make_mut(page)[(len % PAGE_BYTES) as usize..].fill(0);
-            }
+        let pages = self.pages_mut();
+        pages.split_off(&len.div_ceil(PAGE_BYTES));
+        if let Some(page) = pages.get_mut(&(len / PAGE_BYTES)) {
+            changed(page)[(len % PAGE_BYTES) as usize..].fill(0);
         }
         self.len = len;
     }
@@ -99,6 +142,13 @@ impl Content {
         self.write(&[byte[0] ^ 1 << (bit & 7)], offset);
         true
     }
+}
+
+/// The bytes of a page that are about to change.
+fn changed(page: &mut Arc<Page>) -> &mut [u8; PAGE_BYTES as usize] {
+    let page = Arc::make_mut(page);
+    page.digest = OnceLock::new();
+    &mut page.bytes
 }
 
 /// Calls `f(page number, offset inside the page, range inside the piece)` for each page that a piece touches.
@@ -160,6 +210,15 @@ mod tests {
                 prop_assert_eq!(content.read(&mut all, 0), model.len());
                 prop_assert_eq!(&all[..model.len()], &model[..]);
                 prop_assert_eq!(content.len(), model.len() as u64);
+                // A copy made by one write has the same digest, and one with another byte has not.
+                let mut copy = Content::default();
+                copy.write(&model, 0);
+                copy.set_len(model.len() as u64);
+                prop_assert_eq!(copy.digest(), content.digest());
+                if let Some(last) = model.len().checked_sub(1) {
+                    copy.flip_bit(last as u64, 3);
+                    prop_assert_ne!(copy.digest(), content.digest());
+                }
             }
         }
     }

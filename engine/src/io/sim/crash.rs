@@ -18,6 +18,9 @@ pub enum Keep {
     AllBut(usize),
     /// Each by the toss of a coin that this seed decides.
     Random(u64),
+    /// The same, and the writes that survive reach the disk in an order that the seed decides. Changes of names
+    /// keep theirs: a name has been each of the things that it was, one after the other.
+    Shuffled(u64),
 }
 
 /// How writes are torn: each sector of a write that is neither wholly kept nor wholly lost survives by the toss
@@ -29,7 +32,8 @@ pub struct Tear {
     /// Decides the coins.
     pub seed: u64,
     /// A sector that does not survive holds noise, where it else holds what it held before: the disk was in the
-    /// middle of it. This destroys synced bytes that share a sector with an unsynced write.
+    /// middle of it. This destroys synced bytes that share a sector with an unsynced write, so it is for sectors
+    /// of at most 4,096 bytes: the block that the log never shares between batches.
     pub noise: bool,
 }
 
@@ -72,12 +76,16 @@ pub(super) fn crash(tree: &Tree, how: Crash) -> Tree {
     let mut after = tree.clone();
     after.pending.clear();
     let mut keep_chance = Chance::new(match how.keep {
-        Keep::Random(seed) => seed,
+        Keep::Random(seed) | Keep::Shuffled(seed) => seed,
         _ => 0,
     });
     let mut tear = how.tear.map(|tear| (tear, Chance::new(tear.seed)));
-    for (i, change) in tree.pending.iter().enumerate() {
-        let fate = fate(how, i, &mut keep_chance);
+    let fated = tree.pending.iter().enumerate().map(|(i, change)| (fate(how, i, &mut keep_chance), change));
+    let mut fated: Vec<_> = fated.filter(|(fate, _)| *fate != Fate::Lost).collect();
+    if matches!(how.keep, Keep::Shuffled(_)) {
+        shuffle_writes(&mut fated, &mut keep_chance);
+    }
+    for (fate, change) in fated {
         match (fate, &mut tear) {
             (Fate::Lost, _) => {}
             (Fate::Torn, Some((tear, chance))) => apply_torn(&mut after, change, *tear, chance),
@@ -97,9 +105,18 @@ fn fate(how: Crash, i: usize, chance: &mut Chance) -> Fate {
         Keep::One(_) => Fate::Lost,
         Keep::AllBut(one) if i == one => torn_or(Fate::Lost),
         Keep::AllBut(_) => Fate::Kept,
-        Keep::Random(_) if chance.coin() => torn_or(Fate::Kept),
-        Keep::Random(_) => Fate::Lost,
+        Keep::Random(_) | Keep::Shuffled(_) if chance.coin() => torn_or(Fate::Kept),
+        Keep::Random(_) | Keep::Shuffled(_) => Fate::Lost,
     }
+}
+
+/// Puts the changes of contents among them into another order (Fisher and Yates); those of names stay in theirs.
+fn shuffle_writes(fated: &mut Vec<(Fate, &Change)>, chance: &mut Chance) {
+    let (mut writes, names): (Vec<_>, Vec<_>) = fated.drain(..).partition(|(_, change)| change.file().is_some());
+    for i in (1..writes.len()).rev() {
+        writes.swap(i, chance.below(i as u64 + 1) as usize);
+    }
+    fated.extend(writes.into_iter().chain(names));
 }
 
 /// Applies the sectors of a write that the coins favour. Names and lengths change whole.

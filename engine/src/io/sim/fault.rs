@@ -54,12 +54,17 @@ pub enum Failure {
     SyncKeepsCache,
     /// A sync fails with EIO, and the unsynced pages are dropped: reads show what the disk has.
     SyncDropsCache,
+    /// A sync fails with EIO after some of the unsynced writes have reached the disk; the pages are marked clean
+    /// and stay in the cache.
+    SyncWritesSome,
     /// A read answers fewer bytes than there are.
     ShortRead,
     /// A read answers one bit wrong; the disk still has the right one.
     FlippedBit,
     /// A write or sync answers `Ok`, but the disk keeps the stale bytes (for a sync: of all unsynced writes).
     Lost,
+    /// A write answers `Ok`, but one page of 4 KiB in it keeps the stale bytes.
+    StalePage,
     /// A write answers `Ok`, but lands this many bytes further on in the same file.
     Misdirected {
         /// Distance in bytes.

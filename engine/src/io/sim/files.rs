@@ -1,10 +1,12 @@
 //! The calls of [`Io`] and [`File`], played.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::content::PAGE_BYTES;
 use super::fault::{Call, Failure, io_error, no_space};
 use super::tree::{Change, DirNode, FileNode, Node, NodeId};
 use super::{Machine, SimDisk, TICK_NS, names};
@@ -45,9 +47,7 @@ impl Io for SimDisk {
                     found?
                 }
             };
-            if let Some(Node::File(node)) = machine.tree.nodes.get_mut(&file) {
-                node.handle_count += 1;
-            }
+            machine.tree.count_handle(file, true);
             let (disk, is_writable) = (self.clone(), mode != OpenMode::Read);
             Ok(Arc::new(SimFile { disk, file, path: path.into(), text: text.into(), is_writable }) as Arc<dyn File>)
         })
@@ -127,7 +127,7 @@ impl Io for SimDisk {
         self.call("list directory", path, |machine, names, text| {
             machine.enter_or_fail(Call::Ask, text)?;
             let id = machine.dir(names)?;
-            match machine.tree.nodes.get(&id) {
+            match machine.tree.node(id) {
                 Some(Node::Dir(dir)) => Ok(dir.live.keys().cloned().collect()),
                 _ => Err(io::ErrorKind::NotADirectory.into()),
             }
@@ -196,7 +196,7 @@ impl Io for SimDisk {
 
 /// Unlinks what a directory holds, deepest first, as removing a tree does.
 fn empty_dir(machine: &mut Machine, dir: NodeId) {
-    let Some(Node::Dir(node)) = machine.tree.nodes.get(&dir) else { return };
+    let Some(Node::Dir(node)) = machine.tree.node(dir) else { return };
     for (name, child) in node.live.clone() {
         empty_dir(machine, child);
         machine.tree.change(Change::Unlink { dir, name, node: child });
@@ -205,7 +205,7 @@ fn empty_dir(machine: &mut Machine, dir: NodeId) {
 
 /// A file replaces a file; a directory replaces an empty directory.
 fn check_replaceable(machine: &Machine, node: NodeId, replaced: NodeId) -> io::Result<()> {
-    match (machine.tree.nodes.get(&node), machine.tree.nodes.get(&replaced)) {
+    match (machine.tree.node(node), machine.tree.node(replaced)) {
         (Some(Node::File(_)), Some(Node::File(_))) => Ok(()),
         (Some(Node::Dir(_)), Some(Node::Dir(dir))) if dir.live.is_empty() => Ok(()),
         (Some(Node::Dir(_)), Some(Node::Dir(_))) => Err(io::ErrorKind::DirectoryNotEmpty.into()),
@@ -215,7 +215,7 @@ fn check_replaceable(machine: &Machine, node: NodeId, replaced: NodeId) -> io::R
 }
 
 fn file_node(machine: &Machine, file: NodeId) -> io::Result<&FileNode> {
-    match machine.tree.nodes.get(&file) {
+    match machine.tree.node(file) {
         Some(Node::File(node)) => Ok(node),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
@@ -243,9 +243,7 @@ struct SimFile {
 
 impl Drop for SimFile {
     fn drop(&mut self) {
-        if let Some(Node::File(node)) = self.disk.machine().tree.nodes.get_mut(&self.file) {
-            node.handle_count -= 1;
-        }
+        self.disk.machine().tree.count_handle(self.file, false);
     }
 }
 
@@ -258,8 +256,8 @@ impl SimFile {
         if self.is_writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
 
-    /// Plays a write of `len` bytes; `part(offset, n)` is the change that writes its first `n` bytes there.
-    fn write(&self, offset: u64, len: u64, part: impl Fn(u64, u64) -> Change) -> io::Result<()> {
+    /// Plays a write of `len` bytes; `part(at, range)` is the change that writes these of its bytes there.
+    fn write(&self, offset: u64, len: u64, part: impl Fn(u64, Range<u64>) -> Change) -> io::Result<()> {
         self.call("write", |machine| {
             self.check_writable()?;
             if offset.checked_add(len).is_none_or(|end| end > i64::MAX as u64) {
@@ -268,18 +266,26 @@ impl SimFile {
             match machine.enter(Call::Write, &self.text)? {
                 Some(Failure::Lost) => return Ok(()),
                 Some(Failure::Misdirected { by }) => {
-                    machine.tree.change(part(offset.saturating_add(by), len));
+                    machine.tree.change(part(offset.saturating_add(by), 0..len));
+                    return Ok(());
+                }
+                Some(Failure::StalePage) => {
+                    let pages = (offset + len).div_ceil(PAGE_BYTES) - offset / PAGE_BYTES;
+                    let page = (offset / PAGE_BYTES + machine.fault_chance.below(pages)) * PAGE_BYTES;
+                    let (stale, fresh) = (page.saturating_sub(offset), (page + PAGE_BYTES).saturating_sub(offset));
+                    machine.tree.change(part(offset, 0..stale));
+                    machine.tree.change(part(offset + fresh.min(len), fresh.min(len)..len));
                     return Ok(());
                 }
                 Some(failure) => {
                     let done = machine.fault_chance.below(len + 1);
-                    machine.tree.change(part(offset, done));
+                    machine.tree.change(part(offset, 0..done));
                     return Err(if failure == Failure::NoSpace { no_space() } else { io_error() });
                 }
                 None => {}
             }
             let fitting = fitting_bytes(machine, self.file, offset, len)?;
-            machine.tree.change(part(offset, fitting));
+            machine.tree.change(part(offset, 0..fitting));
             if fitting < len { Err(no_space()) } else { Ok(()) }
         })
     }
@@ -289,6 +295,11 @@ impl SimFile {
             match machine.enter(Call::Sync, &self.text)? {
                 None => machine.tree.sync_file(self.file),
                 Some(Failure::Lost) => machine.tree.lose_writes(self.file, true),
+                Some(Failure::SyncWritesSome) => {
+                    let Machine { tree, fault_chance, .. } = machine;
+                    tree.sync_some(self.file, || fault_chance.coin());
+                    return Err(io_error());
+                }
                 Some(failure) => {
                     machine.tree.lose_writes(self.file, failure != Failure::SyncDropsCache);
                     return Err(if failure == Failure::NoSpace { no_space() } else { io_error() });
@@ -301,7 +312,6 @@ impl SimFile {
 
 /// How many of the first bytes of a write there is room for.
 fn fitting_bytes(machine: &Machine, file: NodeId, offset: u64, len: u64) -> io::Result<u64> {
-    use super::content::PAGE_BYTES;
     if machine.capacity_bytes.is_none() {
         return Ok(len);
     }
@@ -343,8 +353,9 @@ impl File for SimFile {
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         let bytes: Arc<[u8]> = buf.into();
-        self.write(offset, buf.len() as u64, |offset, n| {
-            let bytes = if n == bytes.len() as u64 { bytes.clone() } else { bytes[..n as usize].into() };
+        self.write(offset, buf.len() as u64, |offset, range| {
+            let is_all = range == (0..bytes.len() as u64);
+            let bytes = if is_all { bytes.clone() } else { bytes[range.start as usize..range.end as usize].into() };
             Change::Write { file: self.file, offset, bytes }
         })
     }
@@ -374,6 +385,6 @@ impl File for SimFile {
     }
 
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.write(offset, len, |offset, len| Change::Zero { file: self.file, offset, len })
+        self.write(offset, len, |offset, range| Change::Zero { file: self.file, offset, len: range.end - range.start })
     }
 }

@@ -24,9 +24,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! [`CrashPlan`] tries every crash of a workload. By hand: run it once and read [`SimDisk::step_count`]; then, for
-//! each `n` below that, run it on a new disk of the same seed with [`SimDisk::stop_after`]`(n)`, and reopen what
-//! [`SimDisk::crash`] leaves, for as many ways of crashing as time allows.
+//! Two ways to try every crash of a workload: [`SimDisk::record`] keeps every [`Moment`] of one run, each of which
+//! leaves as many images as [`Moment::ways`] lists; it wants a workload without threads, and costs no second run.
+//! [`CrashPlan`] runs the workload again for each step, stopped there by [`SimDisk::stop_after`], so that what
+//! comes after the stop is the workload's own doing.
 //!
 //! A path is the names between its slashes; `/a`, `a` and `./a` are the same.
 
@@ -35,11 +36,14 @@ mod crash;
 mod every_crash;
 mod fault;
 mod files;
+mod moment;
 mod random;
 mod tree;
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod moment_tests;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +55,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use crash::{Crash, Keep, Tear};
 pub use every_crash::CrashPlan;
 pub use fault::{Call, Failure, Fault};
+pub use moment::Moment;
 
 use crate::io::Io;
 use fault::stopped;
@@ -76,6 +81,7 @@ pub struct SimDisk {
 struct Machine {
     tree: Tree,
     faults: Vec<Fault>,
+    struck_count: u64,
     capacity_bytes: Option<u64>,
     locks: BTreeSet<String>,
     /// Calls so far that a crash could fall before or after.
@@ -83,6 +89,7 @@ struct Machine {
     stop_at: Option<u64>,
     is_stopped: bool,
     trace: Option<Vec<String>>,
+    moments: Option<Vec<Moment>>,
     now_ms: u64,
     monotonic_ns: u64,
     chance: Chance,
@@ -100,12 +107,14 @@ impl SimDisk {
         let machine = Machine {
             tree,
             faults: Vec::new(),
+            struck_count: 0,
             capacity_bytes: None,
             locks: BTreeSet::new(),
             step_count: 0,
             stop_at: None,
             is_stopped: false,
             trace: None,
+            moments: None,
             now_ms,
             monotonic_ns,
             chance: Chance::new(seed),
@@ -170,6 +179,11 @@ impl SimDisk {
         self.machine().faults.push(fault);
     }
 
+    /// How many calls a planned failure has struck.
+    pub fn struck_count(&self) -> u64 {
+        self.machine().struck_count
+    }
+
     /// Forgets all planned failures and the capacity limit: the disk works again.
     pub fn heal(&self) {
         let mut machine = self.machine();
@@ -224,13 +238,31 @@ impl SimDisk {
         Ok(())
     }
 
+    /// A digest of every file and directory as the process sees it, names and contents.
+    pub fn image_digest(&self) -> u128 {
+        self.machine().tree.digest()
+    }
+
+    /// Keeps the moment before each step from now on.
+    pub fn record(&self) {
+        self.machine().moments = Some(Vec::new());
+    }
+
+    /// The moments since [`SimDisk::record`] and the present one, oldest first; ends the recording.
+    pub fn moments(&self) -> Vec<Moment> {
+        let mut machine = self.machine();
+        let mut moments = machine.moments.take().unwrap_or_default();
+        moments.push(Moment::of(&machine));
+        moments
+    }
+
     /// Every file there is, by path, sorted.
     pub fn files(&self) -> Vec<String> {
         let machine = self.machine();
         let mut found = Vec::new();
         let mut next = vec![(String::new(), ROOT)];
         while let Some((path, id)) = next.pop() {
-            match machine.tree.nodes.get(&id) {
+            match machine.tree.node(id) {
                 Some(Node::Dir(dir)) => next.extend(dir.live.iter().map(|(name, &id)| (format!("{path}/{name}"), id))),
                 Some(Node::File(_)) => found.push(path.trim_start_matches('/').to_owned()),
                 None => {}
@@ -247,7 +279,7 @@ impl SimDisk {
     pub fn contents(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         let machine = self.machine();
         let file = machine.file(&names(path.as_ref())?)?;
-        let Some(Node::File(file)) = machine.tree.nodes.get(&file) else { return Err(io::ErrorKind::NotFound.into()) };
+        let Some(Node::File(file)) = machine.tree.node(file) else { return Err(io::ErrorKind::NotFound.into()) };
         let mut bytes = vec![0; file.live.len() as usize];
         file.live.read(&mut bytes, 0);
         Ok(bytes)
@@ -291,6 +323,10 @@ impl Machine {
             return Err(stopped());
         }
         if call.is_step() {
+            if self.moments.is_some() {
+                let moment = Moment::of(self);
+                self.moments.get_or_insert_default().push(moment);
+            }
             self.step_count += 1;
             if let Some(trace) = &mut self.trace {
                 trace.push(format!("{} {call:?} {path}", self.step_count));
@@ -298,6 +334,7 @@ impl Machine {
         }
         // Each fault counts the call, also behind one that strikes.
         let struck: Vec<Failure> = self.faults.iter_mut().filter_map(|fault| fault.meet(call, path)).collect();
+        self.struck_count += u64::from(!struck.is_empty());
         Ok(struck.first().copied())
     }
 
@@ -313,7 +350,7 @@ impl Machine {
     fn find(&self, path: &[String]) -> io::Result<NodeId> {
         let mut id = ROOT;
         for name in path {
-            let Some(Node::Dir(dir)) = self.tree.nodes.get(&id) else {
+            let Some(Node::Dir(dir)) = self.tree.node(id) else {
                 return Err(io::ErrorKind::NotADirectory.into());
             };
             id = *dir.live.get(name).ok_or(io::ErrorKind::NotFound)?;
@@ -323,7 +360,7 @@ impl Machine {
 
     fn file(&self, path: &[String]) -> io::Result<NodeId> {
         let id = self.find(path)?;
-        match self.tree.nodes.get(&id) {
+        match self.tree.node(id) {
             Some(Node::File(_)) => Ok(id),
             _ => Err(io::ErrorKind::IsADirectory.into()),
         }
@@ -331,7 +368,7 @@ impl Machine {
 
     fn dir(&self, path: &[String]) -> io::Result<NodeId> {
         let id = self.find(path)?;
-        match self.tree.nodes.get(&id) {
+        match self.tree.node(id) {
             Some(Node::Dir(_)) => Ok(id),
             _ => Err(io::ErrorKind::NotADirectory.into()),
         }

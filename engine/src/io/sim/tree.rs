@@ -10,6 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::Xxh3;
+
 use super::content::Content;
 
 pub(super) type NodeId = u64;
@@ -79,22 +81,64 @@ impl Change {
 
 #[derive(Debug, Clone)]
 pub(super) struct Tree {
-    pub(super) nodes: BTreeMap<NodeId, Node>,
+    /// Shared between images: copying a tree copies no file.
+    nodes: BTreeMap<NodeId, Arc<Node>>,
     pub(super) pending: Vec<Change>,
     next_node: NodeId,
 }
 
 impl Tree {
     pub(super) fn new() -> Self {
-        let nodes = BTreeMap::from([(ROOT, Node::Dir(DirNode::default()))]);
+        let nodes = BTreeMap::from([(ROOT, Arc::new(Node::Dir(DirNode::default())))]);
         Self { nodes, pending: Vec::new(), next_node: ROOT + 1 }
     }
 
     pub(super) fn add_node(&mut self, node: Node) -> NodeId {
         let id = self.next_node;
         self.next_node += 1;
-        self.nodes.insert(id, node);
+        self.nodes.insert(id, Arc::new(node));
         id
+    }
+
+    pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(&id).map(|node| &**node)
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(&id).map(Arc::make_mut)
+    }
+
+    /// Notes that a file was opened (`true`) or closed.
+    pub(super) fn count_handle(&mut self, file: NodeId, opened: bool) {
+        if let Some(Node::File(node)) = self.node_mut(file) {
+            node.handle_count = if opened { node.handle_count + 1 } else { node.handle_count.saturating_sub(1) };
+        }
+    }
+
+    /// A digest of every name that the process sees and what it leads to.
+    pub(super) fn digest(&self) -> u128 {
+        let mut hasher = Xxh3::new();
+        self.digest_dir(ROOT, &mut hasher);
+        hasher.digest128()
+    }
+
+    fn digest_dir(&self, dir: NodeId, hasher: &mut Xxh3) {
+        let Some(Node::Dir(node)) = self.node(dir) else { return };
+        for (name, id) in &node.live {
+            hasher.update(name.as_bytes());
+            match self.node(*id) {
+                Some(Node::File(file)) => {
+                    hasher.update(&[0, 1]);
+                    hasher.update(&file.live.digest().to_le_bytes());
+                }
+                Some(Node::Dir(_)) => {
+                    hasher.update(&[0, 2]);
+                    self.digest_dir(*id, hasher);
+                }
+                None => hasher.update(&[0, 3]),
+            }
+        }
+        hasher.update(&[0, 4]);
     }
 
     /// Makes a change visible now and durable when a sync covers it.
@@ -129,7 +173,7 @@ impl Tree {
     }
 
     pub(super) fn with_content(&mut self, file: NodeId, image: Image, f: impl FnOnce(&mut Content)) {
-        if let Some(Node::File(node)) = self.nodes.get_mut(&file) {
+        if let Some(Node::File(node)) = self.node_mut(file) {
             f(match image {
                 Image::Live => &mut node.live,
                 Image::Durable => &mut node.durable,
@@ -138,7 +182,7 @@ impl Tree {
     }
 
     fn with_names(&mut self, dir: NodeId, image: Image, f: impl FnOnce(&mut BTreeMap<String, NodeId>)) {
-        if let Some(Node::Dir(node)) = self.nodes.get_mut(&dir) {
+        if let Some(Node::Dir(node)) = self.node_mut(dir) {
             f(match image {
                 Image::Live => &mut node.live,
                 Image::Durable => &mut node.durable,
@@ -151,14 +195,30 @@ impl Tree {
         for change in self.take_pending_of(file) {
             self.apply(&change, Image::Durable);
         }
+        if let Some(Node::File(node)) = self.node_mut(file)
+            && node.live.digest() == node.durable.digest()
+        {
+            // Images taken from here on share the pages.
+            node.durable = node.live.clone();
+        }
     }
 
     /// Forgets what a failed sync of a file was to make durable: the operating system has marked the pages
     /// clean and will not write them again. Reads go on showing them, or show what the disk has.
     pub(super) fn lose_writes(&mut self, file: NodeId, kept_in_cache: bool) {
         self.take_pending_of(file);
-        if let (false, Some(Node::File(node))) = (kept_in_cache, self.nodes.get_mut(&file)) {
+        if let (false, Some(Node::File(node))) = (kept_in_cache, self.node_mut(file)) {
             node.live = node.durable.clone();
+        }
+    }
+
+    /// As [`Tree::lose_writes`], the cache kept, but `reaches` decides of each write whether it had reached the
+    /// disk before the sync failed.
+    pub(super) fn sync_some(&mut self, file: NodeId, mut reaches: impl FnMut() -> bool) {
+        for change in self.take_pending_of(file) {
+            if reaches() {
+                self.apply(&change, Image::Durable);
+            }
         }
     }
 
@@ -190,8 +250,8 @@ impl Tree {
     /// The tree once the process is gone: nothing is open any more.
     pub(super) fn after_kill(&self) -> Self {
         let mut tree = self.clone();
-        for node in tree.nodes.values_mut() {
-            if let Node::File(file) = node {
+        for node in tree.nodes.values_mut().filter(|node| is_open(node)) {
+            if let Node::File(file) = Arc::make_mut(node) {
                 file.handle_count = 0;
             }
         }
@@ -201,8 +261,8 @@ impl Tree {
 
     /// Takes the durable image as what the process sees, and forgets what no durable name leads to.
     pub(super) fn settle(&mut self) {
-        for node in self.nodes.values_mut() {
-            match node {
+        for node in self.nodes.values_mut().filter(|node| !is_settled(node)) {
+            match Arc::make_mut(node) {
                 Node::File(file) => {
                     file.live = file.durable.clone();
                     file.handle_count = 0;
@@ -231,7 +291,7 @@ impl Tree {
         next.push(ROOT);
         while let Some(id) = next.pop() {
             if found.insert(id)
-                && let Some(Node::Dir(dir)) = self.nodes.get(&id)
+                && let Some(Node::Dir(dir)) = self.node(id)
             {
                 let names = if image == Image::Live { &dir.live } else { &dir.durable };
                 next.extend(names.values());
@@ -243,7 +303,7 @@ impl Tree {
     /// Room taken by every file that has a name or is open.
     pub(super) fn used_bytes(&self) -> u64 {
         let named = self.reachable(Vec::new(), Image::Live);
-        let bytes = |(id, node): (&NodeId, &Node)| match node {
+        let bytes = |(id, node): (&NodeId, &Arc<Node>)| match &**node {
             Node::File(file) if named.contains(id) || is_open(node) => file.live.allocated_bytes(),
             _ => 0,
         };
@@ -253,6 +313,14 @@ impl Tree {
 
 fn is_open(node: &Node) -> bool {
     matches!(node, Node::File(file) if file.handle_count > 0)
+}
+
+/// Whether what the process sees is what the disk holds, and nobody has it open.
+fn is_settled(node: &Node) -> bool {
+    match node {
+        Node::File(file) => file.handle_count == 0 && file.live.is_shared_with(&file.durable),
+        Node::Dir(dir) => dir.live == dir.durable,
+    }
 }
 
 fn unlink(names: &mut BTreeMap<String, NodeId>, name: &str, node: NodeId) {

@@ -86,7 +86,8 @@ pub(crate) struct Draft<'a> {
     by_sub: HashMap<Sub, Ordinal>,
     keys: BTreeMap<Bytes, Option<Bytes>>,
     documents: BTreeMap<String, Option<Vec<u8>>>,
-    digests: HashMap<u64, u128>,
+    /// In order, so that one seed writes one log.
+    digests: BTreeMap<u64, u128>,
     claims: Vec<Claim>,
     events: Vec<u8>,
     reads: HashSet<u64>,
@@ -183,7 +184,7 @@ impl<'a> Draft<'a> {
             by_sub: HashMap::new(),
             keys: BTreeMap::new(),
             documents: BTreeMap::new(),
-            digests: HashMap::new(),
+            digests: BTreeMap::new(),
             claims: Vec::new(),
             events: Vec::new(),
             reads: HashSet::from([schema_conflict()]),

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use stoa_format::AttrId;
 use thiserror::Error;
@@ -224,6 +224,8 @@ pub struct Schema {
     /// In order of id.
     attributes: Vec<Attribute>,
     by_name: HashMap<AttrName, u16>,
+    /// What clients see, once somebody has asked.
+    text: OnceLock<Box<str>>,
 }
 
 impl PartialEq for Schema {
@@ -254,7 +256,7 @@ impl Schema {
                 .flatten()
                 .map(|&at| ids[usize::from(at)]);
         }
-        Self { version, next_attr_id, attributes, by_name }
+        Self { version, next_attr_id, attributes, by_name, text: OnceLock::new() }
     }
 
     /// +1 for each change, 1 at first: what `POOL.ALTER … IF version` compares.

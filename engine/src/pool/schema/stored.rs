@@ -29,28 +29,43 @@ impl Schema {
 
     /// The schema as clients see it, as canonical text.
     pub fn to_text(&self) -> String {
-        canonical(&self.to_json())
+        self.text.get_or_init(|| self.canonical(&|_, _| ()).into()).to_string()
+    }
+
+    /// Canonical text (RFC 8785) of the attributes; `more` adds to an attribute's rules what comes after
+    /// `collation`. Names and words are ASCII, which sorts alike in every encoding.
+    fn canonical(&self, more: &dyn Fn(&Attribute, &mut String)) -> String {
+        let mut sorted: Vec<&Attribute> = self.attributes.iter().collect();
+        sorted.sort_unstable_by_key(|attribute| attribute.name.as_str());
+        let mut out = String::with_capacity(sorted.len() * 200);
+        out.push_str("{\"attributes\":{");
+        for (at, attribute) in sorted.into_iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            out.push_str(&format!("{comma}\"{}\":{{", attribute.name));
+            out.push_str(&format!("\"alias\":\"{}\",", attribute.alias.word()));
+            out.push_str(&format!("\"collation\":\"{}\",", attribute.collation.word()));
+            more(attribute, &mut out);
+            if attribute.max_len != 0 {
+                out.push_str(&format!("\"max_len\":{},", attribute.max_len));
+            }
+            out.push_str(&format!("\"multi\":{},\"mutable\":{},", attribute.multi, attribute.mutable));
+            out.push_str(&format!("\"required\":{},\"searchable\":{},", attribute.required, attribute.searchable));
+            out.push_str(&format!("\"type\":\"{}\"}}", attribute.ty.word()));
+        }
+        out.push_str("}}");
+        out
     }
 
     /// The form that is kept.
     pub fn encode(&self) -> Vec<u8> {
-        let attributes: Map<_, _> = self
-            .attributes
-            .iter()
-            .map(|attribute| {
-                let mut kept = rules(attribute);
-                kept.insert("id".into(), attribute.id.0.into());
-                kept.insert("collation_version".into(), attribute.collation_version.into());
-                (attribute.name.to_string(), Json::Object(kept))
-            })
-            .collect();
-        let kept = json!({
-            "attributes": attributes,
-            "format": FORMAT,
-            "next_attr_id": self.next_attr_id.0,
-            "version": self.version,
+        let mut kept = self.canonical(&|attribute, out| {
+            out.push_str(&format!("\"collation_version\":{},", attribute.collation_version));
+            out.push_str(&format!("\"id\":{},", attribute.id.0));
         });
-        canonical(&kept).into_bytes()
+        kept.pop();
+        let (next, version) = (self.next_attr_id.0, self.version);
+        kept.push_str(&format!(",\"format\":{FORMAT},\"next_attr_id\":{next},\"version\":{version}}}"));
+        kept.into_bytes()
     }
 
     /// Reads the form that is kept.
@@ -83,10 +98,6 @@ impl Schema {
         Self::check_all(&attributes).map_err(|_| fault("an attribute's rules contradict each other"))?;
         Ok(Self::assemble(version, next_attr_id, attributes))
     }
-}
-
-fn canonical(json: &Json) -> String {
-    serde_json_canonicalizer::to_string(json).expect("a schema's JSON has string keys and small integers")
 }
 
 const fn fault(reason: &'static str) -> DecodeError {
@@ -137,4 +148,17 @@ fn attribute(name: &str, kept: &Json) -> Result<Attribute, DecodeError> {
         collation_version,
         verified_by: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_are_canonical() {
+        let schema = Schema::standard();
+        assert_eq!(schema.to_text(), serde_json_canonicalizer::to_string(&schema.to_json()).unwrap());
+        let kept = String::from_utf8(schema.encode()).unwrap();
+        assert_eq!(serde_json_canonicalizer::to_string(&read_json(&kept).unwrap()).unwrap(), kept);
+    }
 }
