@@ -1,5 +1,5 @@
 # The commands a newcomer needs. Everything that is made goes to target/.
-.PHONY: run test test-loom mutants soak lint bench bench-quick test-tools clean-run
+.PHONY: run test test-loom mutants soak abuse lint bench bench-quick test-tools clean-run
 
 STOA := target/debug/stoa
 RUN  := target/run
@@ -22,6 +22,10 @@ test: test-tools ## Install what tests need, run all tests
 
 test-loom: ## The engine's protocols between threads, in every order of events
 	RUSTFLAGS="--cfg loom" cargo test -p stoa-loom --target-dir target/loom
+
+abuse: ## The real server under abuse, and whether others wait longer for it: on a machine that does nothing else
+	cargo build --workspace --all-targets
+	STOA_ABUSE_TIMES=1 cargo test --workspace --test abuse -- --nocapture --test-threads=1
 
 mutants: ## Tries every deliberate bug of tests/mutants: each must be caught by its test
 	tests/mutants/run.py

@@ -123,6 +123,10 @@ impl File for YieldingFile {
     fn write_zeroes(&self, offset: u64, len: u64) -> io::Result<()> {
         self.0.write_zeroes(offset, len)
     }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.0.allocate(len)
+    }
 }
 
 #[cfg(test)]

@@ -130,12 +130,8 @@ impl Shared {
     pub(crate) fn erase_due(self: &Arc<Self>) {
         // Without threads the log may wait to be shortened, which keeps it from being purged.
         self.run_deferred();
-        let slots: Vec<_> = {
-            let slots = self.slots.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-            slots.values().cloned().collect()
-        };
         let mut unknown = 0;
-        for slot in slots {
+        for slot in self.all_slots() {
             if self.is_closed() {
                 return;
             }

@@ -301,10 +301,17 @@ impl Shared {
         slots.get(&id).cloned()
     }
 
+    /// All pools' places, in order of id, so that what is done to each is done in that order.
+    fn all_slots(&self) -> Vec<Arc<PoolSlot>> {
+        let slots = self.slots.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all: Vec<_> = slots.values().cloned().collect();
+        all.sort_unstable_by_key(|slot| slot.id);
+        all
+    }
+
     /// The pools that are open.
     pub(crate) fn open_pools(&self) -> Vec<Arc<OpenPool>> {
-        let slots = self.slots.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        slots.values().filter_map(|slot| slot.opened()).collect()
+        self.all_slots().iter().filter_map(|slot| slot.opened()).collect()
     }
 
     /// Whether the store is being closed: long work ends early.

@@ -98,11 +98,7 @@ impl Shared {
     }
 
     fn retire_before(self: &Arc<Self>, boundary: SegmentNumber, recycle: bool) -> Result<()> {
-        let slots: Vec<Arc<PoolSlot>> = {
-            let slots = self.slots.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-            slots.values().cloned().collect()
-        };
-        for slot in slots {
+        for slot in self.all_slots() {
             self.retire_pool(&slot, boundary)?;
         }
         self.checkpoint()?;

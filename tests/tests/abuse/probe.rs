@@ -41,7 +41,8 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Asserts that others are hardly slower than they normally are.
+    /// Prints how much slower others are than they normally are; with `STOA_ABUSE_TIMES` set, asserts that it
+    /// is hardly at all.
     pub fn assert_near(self, what: &str, normal: Times) {
         let Self { during, control } = self;
         for (kind, now, before, control, noise) in [
@@ -50,7 +51,9 @@ impl Beside {
         ] {
             println!("{what}: p99 of {kind} {now:?}, before {before:?}, of another server meanwhile {control:?}");
             let bound = before.max(control).max(noise) * SLOWER_MAX;
-            assert!(now <= bound, "{what}: p99 of {kind} is {now:?}, bound {bound:?}");
+            // Where other tests and compilers run too, a late answer tells nothing of the server.
+            let is_judged = std::env::var_os("STOA_ABUSE_TIMES").is_some();
+            assert!(now <= bound || !is_judged, "{what}: p99 of {kind} is {now:?}, bound {bound:?}");
         }
     }
 }
