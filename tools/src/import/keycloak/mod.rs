@@ -100,7 +100,7 @@ fn is_user(object: &[u8]) -> bool {
     let mut is_named = false;
     for (name, _) in members(object) {
         match &*name {
-            "realm" | "users" | "groups" => return false,
+            "realm" | "users" => return false,
             "username" => is_named = true,
             _ => {}
         }
