@@ -25,7 +25,7 @@ test-loom: ## The engine's protocols between threads, in every order of events
 
 abuse: ## The real server under abuse, and whether others wait longer for it: on a machine that does nothing else
 	cargo build --workspace --all-targets
-	STOA_ABUSE_TIMES=1 cargo test --workspace --test abuse -- --nocapture --test-threads=1
+	STOA_ABUSE_TIMES=1 cargo test --workspace --test abuse -- --include-ignored --nocapture --test-threads=1
 
 mutants: ## Tries every deliberate bug of tests/mutants: each must be caught by its test
 	tests/mutants/run.py

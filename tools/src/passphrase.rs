@@ -43,7 +43,8 @@ impl KeyArgs {
         }
         match LocalProvider::status(&Disk::new(), key_file) {
             Ok(status) if status.passphrase.is_some() => {
-                read_stdin(&format!("Passphrase of {}: ", key_file.display())).map(Some)
+                let secret = read_stdin(&format!("Passphrase of {}: ", key_file.display()));
+                secret.map(Some).with_context(|| format!("{} needs its passphrase", key_file.display()))
             }
             _ => Ok(None),
         }

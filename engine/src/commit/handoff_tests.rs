@@ -1,4 +1,5 @@
 //! What takes time, and so is nothing for `tests/loom`.
+#![allow(clippy::disallowed_methods, reason = "a test waits in real time for another thread")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};

@@ -332,8 +332,7 @@ impl Log {
         }
         buffer.resize(round_to_block(buffer.len() as u64) as usize, 0);
         assert!(self.write_at + buffer.len() as u64 <= self.current_bytes(), "room was ensured for the batch");
-        let written = self.file.write_all_at(&buffer, self.write_at).and_then(|()| self.file.sync_data());
-        match written {
+        match self.file.write_all_at(&buffer, self.write_at) {
             Ok(()) => {}
             Err(source) if is_out_of_space(&source) => {
                 self.torn = true;
@@ -341,6 +340,8 @@ impl Log {
             }
             Err(source) => return Err(self.fail(lsn, source)),
         }
+        // Whatever a failed sync says, nobody knows what it has written.
+        self.file.sync_data().map_err(|source| self.fail(lsn, source))?;
         self.end = self.write_at + frames_end as u64;
         self.write_at += buffer.len() as u64;
         self.next_lsn = lsn;

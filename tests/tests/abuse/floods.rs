@@ -69,6 +69,7 @@ fn push_all(mut floods: Vec<Flood>, least_bytes: u64, over: &AtomicBool) -> Vec<
 }
 
 #[test]
+#[ignore = "judges memory and times of a busy machine: make abuse"]
 fn clients_that_never_read_are_closed_and_memory_stays_bounded() {
     const FLOODS: usize = 64;
     let _alone = alone();
@@ -100,6 +101,7 @@ fn clients_that_never_read_are_closed_and_memory_stays_bounded() {
 }
 
 #[test]
+#[ignore = "judges memory and times of a busy machine: make abuse"]
 fn pipelined_floods_take_turns_with_others() {
     let _alone = alone();
     let target = Target::start("");
@@ -136,6 +138,7 @@ fn pipelined_floods_take_turns_with_others() {
 
 /// Every client sends most of a request as large as any may be, and waits.
 #[test]
+#[ignore = "judges memory and times of a busy machine: make abuse"]
 fn half_requests_share_one_budget() {
     const FLOODS: usize = 40;
     let _alone = alone();
