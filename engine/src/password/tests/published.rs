@@ -112,8 +112,14 @@ fn fusionauths_own_examples_convert() {
         json("fusionauth/akamai_exampleData_2_faImport_faUsers.json"),
         json("fusionauth/generic_exampleData_faUsers.json"),
         json("fusionauth/passportjs_examplesData_faUsers.json"),
-        json("fusionauth/rails_export-scripts_built-in-auth_users_export.json")["users"].take(),
-        json("fusionauth/rails_export-scripts_devise_users_export.json")["users"].take(),
+        json("fusionauth/rails_export-scripts_built-in-auth_users_export.json")
+            .get_mut("users")
+            .map(Value::take)
+            .unwrap_or_default(),
+        json("fusionauth/rails_export-scripts_devise_users_export.json")
+            .get_mut("users")
+            .map(Value::take)
+            .unwrap_or_default(),
     ];
     for user in lists.iter().filter_map(Value::as_array).flatten().filter(|user| user["salt"].is_string()) {
         let factor = user["factor"].as_u64().or_else(|| user["factor"].as_str()?.parse().ok()).unwrap();
