@@ -25,6 +25,12 @@ TARGET = os.environ.get("STOA_MUTANTS_TARGET_DIR", str(ROOT / "target/mutants/ta
 # What a caught mutant may do is wait for ever.
 TIMEOUT_S = 900
 PACKAGES = {"engine": ["-p", "stoa-format", "-p", "stoa-engine"], "server": ["--workspace"], "loom": ["-p", "stoa-loom"]}
+# A mutant is built once and run once: building it fast is worth more than running it fast.
+UNOPTIMISED = [
+    argument
+    for crate in ("stoa-format", "stoa-engine")
+    for argument in ("--config", f"profile.dev.package.{crate}.opt-level=0")
+]
 
 
 def copy_tree():
@@ -49,7 +55,7 @@ def cargo_test(on, target, names):
     environment = {**os.environ, "CARGO_TARGET_DIR": TARGET, "PROPTEST_CASES": os.environ.get("PROPTEST_CASES", "256")}
     if on == "loom":
         environment |= {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": TARGET + "-loom"}
-    command = ["cargo", "test", *PACKAGES[on], *target.split(), "--", "--exact", *names]
+    command = ["cargo", "test", *UNOPTIMISED, *PACKAGES[on], *target.split(), "--", "--exact", *names]
     # In a group of its own, so that a server that a test has started ends with it.
     process = subprocess.Popen(
         command, cwd=TREE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True

@@ -277,8 +277,10 @@ impl<'a> Draft<'a> {
         {
             return Ok(Some(ordinal).filter(|ordinal| !self.users[ordinal].deleted));
         }
-        let found = self.snapshot.resolve(user)?;
+        let owner = self.snapshot.owner(user)?;
+        let found = owner.as_ref().map(|(ordinal, _)| *ordinal);
         if let Some(ordinal) = found {
+            *self.deltas.get_mut() = owner;
             self.reads.insert(user_conflict(ordinal));
             if self.users.get(&ordinal).is_some_and(|user| user.deleted) {
                 return Ok(None);
