@@ -203,10 +203,10 @@ fn open_locked(
         replace(&*io, &store_path, &file.encode()).map_err(|source| {
             read_only(&options.data, &source).unwrap_or_else(|| io_error("opening", &store_path, source))
         })?;
-        Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, recovery.clone(), segment_bytes, room)
+        Log::begin(Arc::clone(&io), &wal_dir, file.id, file.incarnation, &recovery, segment_bytes, room)
     };
     let room = if reserve.is_given_back() { Room::Tight } else { Room::Plenty };
-    let log = match begin(room) {
+    let (log, moved) = match begin(room) {
         Err(error) if error.kind() == ErrorKind::NoSpace => {
             // A small segment is enough to read, and to delete; on the reserve, if there is one.
             reserve.give_back(&*io);
@@ -214,6 +214,9 @@ fn open_locked(
         }
         begun => begun?,
     };
+    for frame in frames.values_mut().flatten() {
+        frame.place = moved.iter().find(|moved| moved.lsn == frame.place.lsn).copied().unwrap_or(frame.place);
+    }
     reserve.settle(&*io, &options.data);
     let mut slots = HashMap::new();
     let mut names = HashMap::new();

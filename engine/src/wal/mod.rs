@@ -7,8 +7,11 @@
 //! 3. A segment's header and its name are durable before its first frame is written.
 //! 4. After a failed write or sync the log takes nothing more until the store is reopened: what
 //!    the disk holds of that batch is unknown, and syncing again would prove nothing. The one
-//!    exception is a full disk: then the batch is cut off by a new segment, whose header says where
-//!    the log ended before it, and only then is it said that nothing was written.
+//!    exception is a write that a full disk refused: then the batch is cut off by a new segment,
+//!    whose header says where the log ended before it, and only then is it said that nothing was
+//!    written. (A sync that fails is a failure, whatever it says.)
+//! 5. What recovery found at the end, without proof that it is durable, stands in the new segment
+//!    before that has its name.
 
 mod recovery;
 mod segment;
@@ -97,7 +100,8 @@ pub struct Log {
 
 impl Log {
     /// Begins a new segment after what `recovery` found (or the first one of a new store), of `bytes_min` bytes, or
-    /// fewer where room is tight.
+    /// fewer where room is tight, and more if that takes the frames that recovery has to move into it. Answers where
+    /// these stand now.
     ///
     /// # Errors
     /// If the segment cannot be made durable.
@@ -106,38 +110,54 @@ impl Log {
         dir: &Path,
         store: StoreId,
         incarnation: u64,
-        recovery: Recovery,
+        recovery: &Recovery,
         bytes_min: u64,
         room: Room,
-    ) -> Result<Self> {
-        let next_lsn = Lsn(recovery.last_lsn.0 + 1);
-        let (previous, previous_end) = (recovery.last_segment, recovery.end);
+    ) -> Result<(Self, Vec<FramePlace>)> {
+        let unclaimed = &recovery.unclaimed;
+        let first_lsn = Lsn(recovery.last_lsn.0 + 1 - unclaimed.len() as u64);
         let number = SegmentNumber(recovery.highest_number.0 + 1);
-        let header = SegmentHeader { store, number, incarnation, first_lsn: next_lsn, previous, previous_end };
+        let shell = OuterShell {
+            kind: FrameKind::Data,
+            body_len: 0,
+            segment: number,
+            incarnation,
+            lsn: first_lsn,
+            durable_lsn: Lsn(first_lsn.0 - 1),
+        };
+        let mut frames = Vec::new();
+        let bodies = unclaimed.iter().map(|frame| (frame.kind, &frame.body[..]));
+        let places = encode_batch(shell, bodies, BLOCK_BYTES as u64, &mut frames);
+        let write_at = (BLOCK_BYTES + frames.len()) as u64;
+        let (previous, previous_end) = (recovery.last_segment, recovery.end);
+        let header = SegmentHeader { store, number, incarnation, first_lsn, previous, previous_end };
         let bytes_min = round_to_block(bytes_min).clamp(2 * BLOCK_BYTES as u64, SEGMENT_BYTES_MAX);
         let bytes = if room == Room::Tight { SEGMENT_BYTES_FULL.min(bytes_min) } else { bytes_min };
+        let bytes = bytes.max(write_at + BLOCK_BYTES as u64);
         let spare = Spare::make_now(&*io, dir, bytes)?;
-        let file = spare.become_segment(&*io, dir, &header).map_err(|unbegun| unbegun.error)?;
-        let mut segments: VecDeque<_> = recovery.segments.into();
-        segments.push_back(LiveSegment { number, first_lsn: next_lsn, bytes });
-        Ok(Self {
+        let file = spare.become_segment(&*io, dir, &header, &frames).map_err(|unbegun| unbegun.error)?;
+        let mut segments: VecDeque<_> = recovery.segments.iter().copied().collect();
+        segments.push_back(LiveSegment { number, first_lsn, bytes });
+        let end = places.last().map_or(BLOCK_BYTES as u64, |last| last.offset + u64::from(last.len));
+        let log = Self {
             io,
             dir: dir.to_owned(),
             store,
             incarnation,
             file,
             segments,
-            write_at: BLOCK_BYTES as u64,
-            end: BLOCK_BYTES as u64,
-            next_lsn,
+            write_at,
+            end,
+            next_lsn: Lsn(recovery.last_lsn.0 + 1),
             durable_lsn: recovery.last_lsn,
-            sealed: true,
+            sealed: unclaimed.last().is_none_or(|frame| frame.kind == FrameKind::Seal),
             torn: false,
             failed: None,
             spare: None,
             buffer: Vec::new(),
             bytes_min,
-        })
+        };
+        Ok((log, places))
     }
 
     /// Every frame up to this one is durable.
@@ -225,7 +245,7 @@ impl Log {
             previous_end: self.end,
         };
         let bytes = spare.bytes;
-        self.file = match spare.become_segment(&*self.io, &self.dir, &header) {
+        self.file = match spare.become_segment(&*self.io, &self.dir, &header, &[]) {
             Ok(file) => file,
             Err(Unbegun { is_named: false, error }) => return Err(error),
             Err(Unbegun { error, .. }) => {
@@ -310,27 +330,17 @@ impl Log {
         let segment = self.segments.back().map_or(SegmentNumber(0), |segment| segment.number);
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
-        let mut places = Vec::new();
-        let mut lsn = self.next_lsn;
-        let mut frames_end = 0;
-        for body in bodies {
-            let start = buffer.len();
-            let shell = OuterShell {
-                kind,
-                body_len: body.len() as u32,
-                segment,
-                incarnation: self.incarnation,
-                lsn,
-                durable_lsn: self.durable_lsn,
-            };
-            shell.encode_frame(body, &mut buffer);
-            frames_end = buffer.len();
-            let offset = self.write_at + start as u64;
-            places.push(FramePlace { lsn, segment, offset, len: (frames_end - start) as u32 });
-            buffer.resize(buffer.len().next_multiple_of(FRAME_ALIGN), 0);
-            lsn = Lsn(lsn.0 + 1);
-        }
-        buffer.resize(round_to_block(buffer.len() as u64) as usize, 0);
+        let shell = OuterShell {
+            kind,
+            body_len: 0,
+            segment,
+            incarnation: self.incarnation,
+            lsn: self.next_lsn,
+            durable_lsn: self.durable_lsn,
+        };
+        let places = encode_batch(shell, bodies.map(|body| (kind, body)), self.write_at, &mut buffer);
+        let lsn = Lsn(self.next_lsn.0 + places.len() as u64);
+        let end = places.last().map_or(self.end, |last| last.offset + u64::from(last.len));
         assert!(self.write_at + buffer.len() as u64 <= self.current_bytes(), "room was ensured for the batch");
         match self.file.write_all_at(&buffer, self.write_at) {
             Ok(()) => {}
@@ -342,7 +352,7 @@ impl Log {
         }
         // Whatever a failed sync says, nobody knows what it has written.
         self.file.sync_data().map_err(|source| self.fail(lsn, source))?;
-        self.end = self.write_at + frames_end as u64;
+        self.end = end;
         self.write_at += buffer.len() as u64;
         self.next_lsn = lsn;
         self.durable_lsn = Lsn(lsn.0 - 1);
@@ -386,4 +396,26 @@ impl Log {
     pub fn has_spare(&self) -> bool {
         self.spare.is_some()
     }
+}
+
+/// Encodes one batch, which is to stand at `write_at` of a segment: a frame around each body, with Lsns from that of
+/// `shell` on, to whole blocks. Answers where each frame will stand.
+fn encode_batch<'a>(
+    mut shell: OuterShell,
+    bodies: impl Iterator<Item = (FrameKind, &'a [u8])>,
+    write_at: u64,
+    out: &mut Vec<u8>,
+) -> Vec<FramePlace> {
+    let mut places = Vec::new();
+    for (kind, body) in bodies {
+        let start = out.len();
+        (shell.kind, shell.body_len) = (kind, body.len() as u32);
+        shell.encode_frame(body, out);
+        let (offset, len) = (write_at + start as u64, (out.len() - start) as u32);
+        places.push(FramePlace { lsn: shell.lsn, segment: shell.segment, offset, len });
+        out.resize(out.len().next_multiple_of(FRAME_ALIGN), 0);
+        shell.lsn = Lsn(shell.lsn.0 + 1);
+    }
+    out.resize(round_to_block(out.len() as u64) as usize, 0);
+    places
 }

@@ -5,10 +5,17 @@
 //! nothing: it is a *torn tail* and cut. It is *damage* when something valid claims that the log
 //! was durable beyond it: a later frame's `durable_lsn`, a later segment's header, or what the
 //! caller knows from a catalogue or manifest. Then nothing is changed and the store is not opened.
+//!
+//! What nothing claims, the last batch at most, may be in the kernel's cache alone: where a sync
+//! has failed its pages count as clean, and another sync would prove nothing. So these frames
+//! ([`Recovery::unclaimed`]) are written anew, into the segment that the log begins next.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
-use stoa_format::wal::{BLOCK_BYTES, FRAME_ALIGN, FrameKind, InnerShell, OuterShell, SegmentHeader, round_to_block};
+use stoa_format::wal::{
+    BLOCK_BYTES, FRAME_ALIGN, FrameKind, InnerShell, OUTER_BYTES, OuterShell, SegmentHeader, round_to_block,
+};
 use stoa_format::{Lsn, SegmentNumber, StoreId};
 
 use super::segment::{io_error, segment_number, segment_path};
@@ -26,16 +33,30 @@ pub struct Recovery {
     pub last_lsn: Lsn,
     /// The segment in which the log ended; 0 if there is none.
     pub last_segment: SegmentNumber,
-    /// The offset after the last frame in it.
+    /// The offset after the last frame in it that is known to be durable.
     pub end: u64,
+    /// The frames behind that, up to the last one, in order.
+    pub unclaimed: Vec<Unclaimed>,
     /// No segment has a higher number.
     pub highest_number: SegmentNumber,
     /// The segments that hold frames, oldest first.
     pub segments: Vec<LiveSegment>,
 }
 
+/// A frame that is whole, and of which nothing says that it was ever durable.
+#[derive(Debug, Clone)]
+pub struct Unclaimed {
+    /// Its position in the log.
+    pub lsn: Lsn,
+    /// What it carries.
+    pub kind: FrameKind,
+    /// What follows its outer shell.
+    pub body: Vec<u8>,
+}
+
 /// Reads the whole log, oldest first, and shows every frame of data to `visit` with its place, its
-/// shell and its sealed bytes. What it shows is durable: the segments are synced first.
+/// shell and its sealed bytes. Nobody may be told of what it shows before the log has begun its
+/// next segment ([`super::Log::begin`]), which makes the last of it durable.
 ///
 /// `durable_claim` is the highest Lsn that a catalogue or manifest says was durable.
 ///
@@ -69,7 +90,7 @@ pub fn recover(
         } else if header.previous != recovery.last_segment || header.first_lsn.0 != recovery.last_lsn.0 + 1 {
             return Err(damaged(header.number, 0, "a segment before this one is missing"));
         }
-        scan(io, dir, header, next, &mut recovery, &mut visit)?;
+        scan(io, dir, header, next, durable_claim, &mut recovery, &mut visit)?;
     }
     if durable_claim > recovery.last_lsn {
         let what = format!("the log ends at lsn {}, but was durable up to lsn {durable_claim}", recovery.last_lsn);
@@ -103,20 +124,21 @@ fn scan(
     dir: &Path,
     header: &SegmentHeader,
     next: Option<&SegmentHeader>,
+    durable_claim: Lsn,
     recovery: &mut Recovery,
     visit: &mut impl FnMut(FramePlace, &InnerShell, &[u8]) -> Result<()>,
 ) -> Result<()> {
     let path = segment_path(dir, header.number);
-    let sync = io.open(&path, OpenMode::Write).and_then(|file| file.sync_data());
-    sync.map_err(|source| io_error("syncing", &path, source))?;
     let bytes = read_whole(io, &path, SEGMENT_READ_MAX_BYTES).map_err(|source| io_error("reading", &path, source))?;
     // A later segment says where this one ended: what lies behind was cut once, and is never believed.
     let limit = next.map_or(bytes.len(), |next| (next.previous_end as usize).min(bytes.len()));
     let mut at = BLOCK_BYTES;
     let mut expected = header.first_lsn;
     recovery.end = at as u64;
+    // Those that nothing so far says were durable.
+    let mut unclaimed = VecDeque::new();
     while let Some((offset, shell, body)) = frame_at_or_after(&bytes[..limit], at, header, expected) {
-        let len = (stoa_format::wal::OUTER_BYTES + body.len()) as u32;
+        let len = (OUTER_BYTES + body.len()) as u32;
         let place = FramePlace { lsn: shell.lsn, segment: header.number, offset: offset as u64, len };
         if shell.kind == FrameKind::Data {
             let (inner, sealed) = InnerShell::decode(body).map_err(|fault| {
@@ -124,12 +146,21 @@ fn scan(
             })?;
             visit(place, &inner, sealed)?;
         }
-        recovery.end = offset as u64 + u64::from(len);
+        unclaimed.push_back((place, shell.kind));
+        let claim = if next.is_some() { shell.lsn } else { shell.durable_lsn.max(durable_claim) };
+        while let Some((place, _)) = unclaimed.pop_front_if(|(place, _)| place.lsn <= claim) {
+            recovery.end = place.offset + u64::from(place.len);
+        }
         at = (offset + len as usize).next_multiple_of(FRAME_ALIGN);
         expected = Lsn(expected.0 + 1);
     }
     recovery.last_lsn = Lsn(expected.0 - 1);
     recovery.last_segment = header.number;
+    let body_of = |place: FramePlace| &bytes[place.offset as usize..][OUTER_BYTES..place.len as usize];
+    recovery.unclaimed = unclaimed
+        .into_iter()
+        .map(|(place, kind)| Unclaimed { lsn: place.lsn, kind, body: body_of(place).to_vec() })
+        .collect();
     recovery.segments.push(LiveSegment {
         number: header.number,
         first_lsn: header.first_lsn,

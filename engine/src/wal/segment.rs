@@ -93,7 +93,8 @@ impl Spare {
         io.remove_file(&self.path).map_err(|source| io_error("removing", &self.path, source))
     }
 
-    /// Writes the header, gives the file its name and makes both durable.
+    /// Writes the header and the frames of the first blocks behind it, if there are any yet, gives the file its
+    /// name and makes all of that durable: after a crash the name is there only with what it stands for.
     ///
     /// # Errors
     /// `NOSPACE` or `IOERROR`, with whether the name may be there all the same.
@@ -102,10 +103,12 @@ impl Spare {
         io: &dyn Io,
         dir: &Path,
         header: &SegmentHeader,
+        frames: &[u8],
     ) -> std::result::Result<Arc<dyn File>, Unbegun> {
         let path = segment_path(dir, header.number);
         let unbegun = |is_named, source| Unbegun { is_named, error: io_error("beginning", &path, source) };
-        let written = self.file.write_all_at(&header.encode(), 0).and_then(|()| self.file.sync_data());
+        let blocks = [&header.encode()[..], frames].concat();
+        let written = self.file.write_all_at(&blocks, 0).and_then(|()| self.file.sync_data());
         written.map_err(|source| unbegun(false, source))?;
         let named = io.rename(&self.path, &path).and_then(|()| io.sync_dir(dir));
         named.map_err(|source| unbegun(true, source))?;

@@ -100,7 +100,7 @@ pub fn try_run(run: Run) -> bool {
         let Err(error) = life.take(&step) else { continue };
         assert!(disk.struck_count() > 0, "{step:?}: {error}");
         disk.heal();
-        life = after_failure(life, &step, error.kind(), run.call);
+        life = after_failure(life, &step, error.kind());
     }
     // What was swallowed must not have left anything behind either.
     let struck = life.disk.struck_count() > 0 || disk.struck_count() > 0;
@@ -117,7 +117,7 @@ pub fn try_run(run: Run) -> bool {
 }
 
 /// What a store is after a step has failed; the disk works again.
-fn after_failure(mut life: Life, step: &Step, kind: ErrorKind, call: Call) -> Life {
+fn after_failure(mut life: Life, step: &Step, kind: ErrorKind) -> Life {
     let (before, after) = (life.state.clone(), life.after(step));
     let Some(store) = &life.store else {
         // Opening failed, and changed nothing.
@@ -135,9 +135,8 @@ fn after_failure(mut life: Life, step: &Step, kind: ErrorKind, call: Call) -> Li
     }
     if failed.is_some() {
         assert_takes_no_write(store);
-        // The process ends. Where a sync has failed the cache no longer tells what the disk holds, and the machine
-        // is started anew.
-        let ended = if call == Call::Sync { life.disk.crash(Crash::whole(Keep::None)) } else { life.disk.kill() };
+        // The process ends, and another finds what the cache shows, which after a failed sync is not what the disk holds.
+        let ended = life.disk.kill();
         drop(life.store.take());
         let state = found_in(&ended.kill(), candidates);
         return Life::begin(&ended, state).unwrap();

@@ -112,7 +112,6 @@ fn one_seed_is_one_run_byte_for_byte() {
 const READ_STRIDE: u64 = 11;
 
 #[test]
-#[ignore = "a failed sync, then only the process restarted, then a power cut: not mended yet (Sync.SyncKeepsCache.once.13)"]
 fn whatever_call_fails_nothing_acknowledged_is_lost() {
     if let Ok(text) = std::env::var("STOA_CALLS") {
         let run = calls::Run::parse(&text).unwrap_or_else(|| panic!("STOA_CALLS={text} is no CALL.FAILURE.OFTEN.N"));
