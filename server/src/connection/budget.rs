@@ -6,6 +6,10 @@
 //! 2. Who takes the sum beyond the bound has the connection that holds most closed, which may be
 //!    itself: a client that sends and never reads costs others nothing.
 //! 3. What is given up counts as free at once, so that one excess closes no more than it must.
+//! 4. Replies that wait hold up their connection before they come to that: it carries out no more while they
+//!    take more than half of what is free ([`Budget::share_bytes`]). So only requests that have not arrived whole
+//!    can fill the bound. (Dynamic thresholds: Choudhury and Hahne, "Dynamic queue length thresholds for
+//!    shared-memory packet switches", 1998.)
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -24,6 +28,11 @@ impl Budget {
     /// What the connections hold beyond what is free, in bytes.
     pub(crate) fn used_bytes(&self) -> usize {
         self.used_bytes.load(Relaxed)
+    }
+
+    /// How much of replies, and of requests under way, one connection may hold now before it is held up.
+    pub(super) fn share_bytes(&self, max_bytes: usize) -> usize {
+        FREE_BYTES + max_bytes.saturating_sub(self.used_bytes()) / 2
     }
 
     /// Counts what a connection holds now. Answers how many connections were told to close for it.
@@ -86,6 +95,7 @@ mod tests {
         budget.forget(&large);
         budget.forget(&small);
         assert_eq!(budget.used_bytes(), 200);
+        assert_eq!(budget.share_bytes(1000), FREE_BYTES + 400);
         // One that is too large by itself goes itself.
         assert_eq!((count(&last, 1001), last.is_evicted(), budget.used_bytes()), (1, true, 0));
         budget.forget(&last);

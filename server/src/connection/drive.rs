@@ -21,6 +21,8 @@ use crate::shared::Shared;
 const KILLED_MS: u64 = 1000;
 /// How long one connection's commands are carried out before others have their turn.
 const TURN: Duration = Duration::from_micros(200);
+/// How much is read behind a request that cannot be carried out yet.
+const READ_AHEAD_BYTES: usize = 64 << 10;
 /// How much input is read and forgotten, and for how long, behind a last reply.
 const LINGER_BYTES: usize = 1 << 20;
 const LINGER_MS: u64 = 500;
@@ -222,15 +224,23 @@ impl Connection {
 
     /// How large the input buffer may become, or none while nothing is to be read.
     fn may_read(&self, ending: bool, waiting: usize) -> Option<usize> {
-        let limits = &self.session.shared.config.limits;
-        let bounds = self.session.bounds();
-        let full = self.wire.input().len() >= bounds.request_bytes + 64;
-        (!ending && !full && waiting < limits.output_buffer_bytes).then_some(bounds.request_bytes + 4096)
+        let request_bytes = self.session.bounds().request_bytes;
+        // What has to wait needs nothing that is behind it.
+        let ahead = if self.parser.is_complete() { READ_AHEAD_BYTES } else { usize::MAX };
+        let full = self.wire.input().len() >= ahead.min(request_bytes + 64);
+        (!ending && !full && waiting < self.output_max()).then_some(request_bytes + 4096)
+    }
+
+    /// How many bytes of replies may wait before no more is carried out.
+    fn output_max(&self) -> usize {
+        let Session { shared, .. } = &self.session;
+        let limits = &shared.config.limits;
+        limits.output_buffer_bytes.min(shared.buffers.share_bytes(limits.buffers_bytes))
     }
 
     /// Carries out what has arrived, as far as it may.
     fn carry_out(&mut self) -> Turn {
-        let output_max = self.session.shared.config.limits.output_buffer_bytes;
+        let output_max = self.output_max();
         loop {
             let bounds = self.session.bounds();
             let (input, out) = self.wire.both();

@@ -208,6 +208,11 @@ impl Parser {
         }
     }
 
+    /// Whether a whole request has arrived and waits for [`Parser::begin`].
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     fn advance_inline(&mut self, input: &[u8], bounds: &Bounds) -> Result<Option<usize>, ProtocolError> {
         let longest = INLINE_BYTES_MAX.min(bounds.request_bytes);
         let Some(newline) = memchr::memchr(b'\n', &input[..input.len().min(longest)]) else {
