@@ -27,6 +27,8 @@ use crate::tls;
 
 /// How often the audit log is written when something was added.
 const AUDIT_SAVE_MS: u64 = 5000;
+/// Commands that wait for the log on a thread of their own, at most: as many can share one sync.
+const WAITS_MAX: usize = 32;
 
 /// Where a server listens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +83,7 @@ impl Server {
         let node_id = blake3::hash(store.info().id.to_string().as_bytes()).to_hex()[..40].to_string();
         let shared = Arc::new(Shared {
             scans: Arc::new(Semaphore::new(config.limits.scan_threads)),
+            waits: Arc::new(Semaphore::new(WAITS_MAX)),
             dev: config.dev.then(|| Arc::new(Actor::unlimited(DEV_USER))),
             config,
             store,

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub names: NameLists,
     /// Permits for long reads.
     pub scans: Arc<Semaphore>,
+    /// Permits for what waits for the log on a thread: many share one sync.
+    pub waits: Arc<Semaphore>,
     /// Where tasks are started from other threads.
     pub runtime: Handle,
     /// When the server started.

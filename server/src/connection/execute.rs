@@ -206,10 +206,11 @@ impl Session {
 
     /// Runs a command that may take long, or waits for the disk, on a thread of its own.
     fn call_on_thread(&self, entry: &'static Entry, words: Words<'_>, pending: &mut Pending) {
-        let (Some(actor), Run::Call(run, _)) = (self.actor.clone(), entry.command.run) else { return };
+        let (Some(actor), Run::Call(run, heavy)) = (self.actor.clone(), entry.command.run) else { return };
         let (shared, request, client) = (self.shared.clone(), words.to_owned(), self.client.clone());
         let start = move |answer: Answer| {
-            answer.give_blocking(move |reply| {
+            let permits = if heavy == Heavy::Waits { &shared.waits } else { &shared.scans }.clone();
+            answer.give_blocking(permits, move |reply| {
                 let words = request.words();
                 let call = Call { shared: &shared, actor: &actor, entry, pinned: None };
                 let outcome = run(&call, Args::new(words, entry.words()), reply);
@@ -266,7 +267,7 @@ impl Session {
 pub(super) fn is_light(heavy: Heavy, words: usize) -> bool {
     match heavy {
         Heavy::Never => true,
-        Heavy::Always => false,
+        Heavy::Always | Heavy::Waits => false,
         Heavy::From(many) => words < many,
     }
 }

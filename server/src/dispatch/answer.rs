@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::Footprint;
 use crate::audit::AuditEntry;
@@ -72,13 +72,16 @@ impl Answer {
         self.to.closed().await;
     }
 
-    /// Answers on a thread for long work, as soon as one is free.
-    pub(crate) fn give_blocking(self, write: impl FnOnce(&mut Reply<'_>) -> Result<()> + Send + 'static) {
+    /// Answers on a thread of its own, as soon as there is one of these permits.
+    pub(crate) fn give_blocking(
+        self,
+        permits: Arc<Semaphore>,
+        write: impl FnOnce(&mut Reply<'_>) -> Result<()> + Send + 'static,
+    ) {
         let runtime = self.shared.runtime.clone();
-        let scans = self.shared.scans.clone();
         runtime.spawn(async move {
             // Never closed while the server lives.
-            let Ok(permit) = scans.acquire_owned().await else { return };
+            let Ok(permit) = permits.acquire_owned().await else { return };
             tokio::task::spawn_blocking(move || {
                 self.give(write);
                 drop(permit);

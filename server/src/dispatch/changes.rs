@@ -70,7 +70,7 @@ impl Feed {
             }
         }
         let shared = answer.shared().clone();
-        answer.give_blocking(move |reply| {
+        answer.give_blocking(shared.scans.clone(), move |reply| {
             let actor = current(&shared, &actor, entry, self.pool.name())?;
             let changes = self.pool.changes(self.from, self.count, self.values)?;
             // What does not fit is asked for next, from the Seq behind the last one.

@@ -168,7 +168,8 @@ pub(crate) fn set_all(call: &Call<'_>, mut args: Args<'_>) -> Result<Later> {
     let token = options.token()?.map(|token| RetryToken { token, request });
     let transaction = Transaction { actor: call.actor.name().clone(), token, ops: vec![op] };
     let start = move |answer: Answer| {
-        answer.give_blocking(move |reply| {
+        let permits = answer.shared().scans.clone();
+        answer.give_blocking(permits, move |reply| {
             let committed = pool.commit(transaction)?;
             let changed = committed.outcomes.first().and_then(|outcome| outcome.changed);
             // The transaction is over when this is answered: the job is named by its Seq.

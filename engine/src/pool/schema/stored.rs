@@ -5,6 +5,8 @@
 //! `{"attributes": …}` without ids and collation versions; `max_len` stands only where there is a length. What clients
 //! see can be sent back as it is, and is what the pool's `$schema` fact is taken of.
 
+use std::fmt::Write;
+
 use serde_json::{Map, Value as Json, json};
 use stoa_format::{AttrId, DecodeError};
 
@@ -41,16 +43,16 @@ impl Schema {
         out.push_str("{\"attributes\":{");
         for (at, attribute) in sorted.into_iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
-            out.push_str(&format!("{comma}\"{}\":{{", attribute.name));
-            out.push_str(&format!("\"alias\":\"{}\",", attribute.alias.word()));
-            out.push_str(&format!("\"collation\":\"{}\",", attribute.collation.word()));
+            let (alias, collation, ty) = (attribute.alias.word(), attribute.collation.word(), attribute.ty.word());
+            let Attribute { name, max_len, multi, mutable, required, searchable, .. } = attribute;
+            // A string takes whatever is written.
+            let _ = write!(out, "{comma}\"{name}\":{{\"alias\":\"{alias}\",\"collation\":\"{collation}\",");
             more(attribute, &mut out);
-            if attribute.max_len != 0 {
-                out.push_str(&format!("\"max_len\":{},", attribute.max_len));
+            if *max_len != 0 {
+                let _ = write!(out, "\"max_len\":{max_len},");
             }
-            out.push_str(&format!("\"multi\":{},\"mutable\":{},", attribute.multi, attribute.mutable));
-            out.push_str(&format!("\"required\":{},\"searchable\":{},", attribute.required, attribute.searchable));
-            out.push_str(&format!("\"type\":\"{}\"}}", attribute.ty.word()));
+            let _ = write!(out, "\"multi\":{multi},\"mutable\":{mutable},\"required\":{required},");
+            let _ = write!(out, "\"searchable\":{searchable},\"type\":\"{ty}\"}}");
         }
         out.push_str("}}");
         out
@@ -59,8 +61,8 @@ impl Schema {
     /// The form that is kept.
     pub fn encode(&self) -> Vec<u8> {
         let mut kept = self.canonical(&|attribute, out| {
-            out.push_str(&format!("\"collation_version\":{},", attribute.collation_version));
-            out.push_str(&format!("\"id\":{},", attribute.id.0));
+            let Attribute { collation_version, id, .. } = attribute;
+            let _ = write!(out, "\"collation_version\":{collation_version},\"id\":{},", id.0);
         });
         kept.pop();
         let (next, version) = (self.next_attr_id.0, self.version);

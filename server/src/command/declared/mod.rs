@@ -145,6 +145,8 @@ pub(crate) enum Heavy {
     Never,
     /// On a thread of its own.
     Always,
+    /// On a thread of its own, where it mostly waits for the log.
+    Waits,
     /// On a thread of its own from this many words on.
     From(usize),
 }

@@ -12,7 +12,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "POOL.CREATE",
         "pool [SCHEMA json] [KEY uri]",
         Schema,
-        Run::Call(pools::create, Heavy::Always),
+        Run::Call(pools::create, Heavy::Waits),
         "map id, seq",
         "Makes a pool",
     )
@@ -30,7 +30,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "POOL.ALTER",
         "pool [IF version] [TOKEN token] SCHEMA json",
         Schema,
-        Run::Call(pools::alter, Heavy::Always),
+        Run::Call(pools::alter, Heavy::Waits),
         "map version, seq",
         "Changes the schema, if the data allows it",
     )
@@ -39,7 +39,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "POOL.CONFIG",
         "pool (SET name [IF version] [TOKEN token] json | GET name [MINSEQ seq] | LIST [MINSEQ seq] [LIMIT n] [CURSOR cursor] | DEL name [TOKEN token])",
         Schema,
-        Run::Call(pools::config, Heavy::Always),
+        Run::Call(pools::config, Heavy::Waits),
         "map version, seq · map version, json · map names, cursor, seq · map seq, changed",
         "Configuration documents: login, lockout, password, protection and the client's own",
     )
@@ -48,7 +48,7 @@ pub(super) const COMMANDS: &[Command] = &[
         "POOL.DROP",
         "pool CONFIRM pool",
         Dangerous,
-        Run::Call(pools::drop, Heavy::Always),
+        Run::Call(pools::drop, Heavy::Waits),
         "map seq, changed",
         "Destroys a pool, its wrapped keys first",
     )

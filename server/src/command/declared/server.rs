@@ -133,7 +133,7 @@ const ACL: &[Command] = &[
         "SETUSER",
         "username [rule ...]",
         Admin,
-        Run::Call(access::set_user, Heavy::Always),
+        Run::Call(access::set_user, Heavy::Waits),
         "OK",
         "Makes or changes a user, and closes the user's connections",
     )
@@ -142,7 +142,7 @@ const ACL: &[Command] = &[
         "DELUSER",
         "username ...",
         Admin,
-        Run::Call(access::del_user, Heavy::Always),
+        Run::Call(access::del_user, Heavy::Waits),
         "integer",
         "Deletes users, and closes their connections",
     )
