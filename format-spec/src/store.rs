@@ -1,13 +1,15 @@
 //! The two files of a store that are not a pool's: `STORE` and `CATALOGUE`.
 
 use crate::error::DecodeError;
-use crate::ids::{PoolId, Seq, StoreId};
+use crate::ids::{PoolId, SegmentNumber, Seq, StoreId};
 use crate::wire::{Reader, Write};
 
 const STORE_MAGIC: &[u8; 8] = b"STOASTO\n";
 const CATALOGUE_MAGIC: &[u8; 8] = b"STOACAT\n";
 /// The newest version of a store's format as a whole.
 pub const STORE_VERSION: u16 = 1;
+/// The document of the catalogue's body that says what has left the log.
+pub const LOG_DOCUMENT: &str = "$log";
 /// The label in front of the catalogue's associated data.
 pub const CATALOGUE_LABEL: &[u8; 16] = b"stoa catalogue 1";
 
@@ -41,9 +43,11 @@ impl StoreFile {
         out
     }
 
-    /// The format version that a `STORE` file says it needs, if it is one at all.
+    /// The format version that a `STORE` file says it needs, if it is one, and whole: where the checksum does not
+    /// match, the version proves nothing.
     pub fn read_version(bytes: &[u8]) -> Option<u16> {
-        (bytes.len() >= 12 && &bytes[..8] == STORE_MAGIC).then(|| u16::from_le_bytes([bytes[8], bytes[9]]))
+        let covered = checked("STORE", STORE_MAGIC, bytes).ok()?;
+        Some(u16::from_le_bytes([covered[8], covered[9]]))
     }
 
     /// Reads the whole file.
@@ -232,6 +236,61 @@ impl CatalogueBody {
     }
 }
 
+/// What has left the log, as of a checkpoint of the catalogue: so that a file that is gone is missed, whichever it
+/// is. It stands in the catalogue's body as the document [`LOG_DOCUMENT`], which no operation sets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogDocument {
+    /// No segment from this one on has been given up.
+    pub first_segment: SegmentNumber,
+    /// The pools of which frames have left the log, by id.
+    pub left: Vec<LeftFrames>,
+}
+
+/// What of a pool's frames has left the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftFrames {
+    /// The pool.
+    pub pool: PoolId,
+    /// The first Seq whose frame is kept in a history file; above `up_to` if none is.
+    pub kept_from: Seq,
+    /// The last Seq whose frame has left the log.
+    pub up_to: Seq,
+}
+
+impl LogDocument {
+    /// The document's content.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_u8(1);
+        out.put_u64(self.first_segment.0);
+        out.put_varint(self.left.len() as u64);
+        for left in &self.left {
+            out.put_slice(&left.pool.0);
+            out.put_u64(left.kept_from.0);
+            out.put_u64(left.up_to.0);
+        }
+        out
+    }
+
+    /// Reads the document's content.
+    ///
+    /// # Errors
+    /// Another version, cut short, bytes left over.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new("log document", bytes);
+        if reader.u8()? != 1 {
+            return Err(reader.fault("version is unknown"));
+        }
+        let mut document = Self { first_segment: SegmentNumber(reader.u64()?), left: Vec::new() };
+        for _ in 0..reader.count(32)? {
+            let pool = PoolId(reader.array()?);
+            document.left.push(LeftFrames { pool, kept_from: Seq(reader.u64()?), up_to: Seq(reader.u64()?) });
+        }
+        reader.end()?;
+        Ok(document)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,6 +324,10 @@ mod tests {
             documents: vec![("acl".into(), b"x".to_vec())],
         };
         assert_eq!(CatalogueBody::decode(&body.encode()).unwrap(), body);
+        let left = vec![LeftFrames { pool: PoolId([3; 16]), kept_from: Seq(2), up_to: Seq(9) }];
+        let log = LogDocument { first_segment: SegmentNumber(4), left };
+        assert_eq!(LogDocument::decode(&log.encode()).unwrap(), log);
+        assert!(LogDocument::decode(&log.encode()[..20]).is_err());
     }
 
     proptest! {
@@ -273,6 +336,7 @@ mod tests {
             let _ = StoreFile::decode(&bytes);
             let _ = CatalogueFile::decode(&bytes);
             let _ = CatalogueBody::decode(&bytes);
+            let _ = LogDocument::decode(&bytes);
         }
     }
 }

@@ -138,6 +138,7 @@ fn constants() -> BTreeMap<&'static str, String> {
         ("`KEY_FILE_VERSION`", keyfile::KEY_FILE_VERSION.to_string()),
         ("magic of `STORE`", format!("`{}`", magic(&files::store()))),
         ("magic of `CATALOGUE`", format!("`{}`", magic(&catalogue))),
+        ("`LOG_DOCUMENT`", format!("`{}`", store::LOG_DOCUMENT)),
         ("`CATALOGUE_LABEL`", label(store::CATALOGUE_LABEL)),
         ("`BLOCK_BYTES`", wal::BLOCK_BYTES.to_string()),
         ("`FRAME_ALIGN`", wal::FRAME_ALIGN.to_string()),

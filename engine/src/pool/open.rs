@@ -118,6 +118,8 @@ pub(crate) struct OpenPool {
     pub frames: Mutex<VecDeque<PoolFrame>>,
     /// The frames that stand in history files, all older than those in the log. Locked after `frames`.
     pub history: Mutex<VecDeque<HistoryFile>>,
+    /// The first Seq whose frame should be in a history file and is not, as opening the pool found.
+    pub missing_history: Mutex<Option<Seq>>,
     /// Held while files and manifest change.
     pub flushing: Mutex<()>,
     /// Held by the one compaction at a time.
@@ -248,6 +250,7 @@ impl OpenPool {
             checks: Mutex::new(HashMap::new()),
             frames: Mutex::new(VecDeque::new()),
             history: Mutex::new(VecDeque::new()),
+            missing_history: Mutex::new(None),
             flushing: Mutex::new(()),
             compacting: Mutex::new(()),
             compaction_queued: AtomicBool::new(false),

@@ -303,7 +303,7 @@ impl From<RunError> for Error {
         let kind = match &error {
             RunError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
             RunError::Io { .. } => ErrorKind::Io,
-            RunError::Damaged { .. } | RunError::Key { .. } => ErrorKind::Damaged,
+            RunError::Damaged { .. } | RunError::Missing { .. } | RunError::Key { .. } => ErrorKind::Damaged,
             RunError::Refused { .. } => ErrorKind::Limit,
             RunError::Cancelled => ErrorKind::TryAgain,
         };

@@ -17,6 +17,12 @@ pub enum RunError {
         /// What it said; names the call and the path.
         source: Arc<std::io::Error>,
     },
+    /// The manifest names the file, and it is not there.
+    #[error("{file} (offset 0): is missing")]
+    Missing {
+        /// The file, from the pool's directory.
+        file: Arc<str>,
+    },
     /// Stored bytes are not what was written.
     #[error("{}", damage(file, *page, *offset, reason))]
     Damaged {

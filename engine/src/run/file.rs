@@ -223,7 +223,10 @@ impl RunFile {
     }
 
     fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, RunError> {
-        let io = |e| RunError::io(&self.name, e);
+        let io = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::NotFound => RunError::Missing { file: self.name.clone() },
+            _ => RunError::io(&self.name, e),
+        };
         let file = self.env.handles.get(self.handle, &*self.env.io, &self.path).map_err(io)?;
         let mut bytes = vec![0; len];
         match file.read_exact_at(&mut bytes, offset) {

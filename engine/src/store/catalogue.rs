@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stoa_format::ops::{FrameReader, Operation};
-use stoa_format::store::{CatalogueBody, CatalogueEntry};
+use stoa_format::store::{CatalogueBody, CatalogueEntry, LOG_DOCUMENT, LogDocument};
 use stoa_format::wire::{Reader, Write};
 use stoa_format::{DecodeError, Epoch, KeyEpoch, Period, PoolId, Seq};
 
@@ -74,7 +74,12 @@ impl Catalogue {
             sequencer,
             hedge,
             pools: body.pools.into_iter().map(|entry| (entry.id, entry)).collect(),
-            documents: body.documents.into_iter().map(|(name, content)| (name, Bytes::from(content))).collect(),
+            documents: body
+                .documents
+                .into_iter()
+                .filter(|(name, _)| name != LOG_DOCUMENT)
+                .map(|(name, content)| (name, Bytes::from(content)))
+                .collect(),
             dropped: BTreeSet::new(),
             number,
         }
@@ -130,15 +135,17 @@ impl Catalogue {
     }
 
     /// The state for a checkpoint.
-    pub(crate) fn body(&self, durable_lsn: u64) -> CatalogueBody {
+    pub(crate) fn body(&self, durable_lsn: u64, log: &LogDocument) -> CatalogueBody {
         let mut pools: Vec<_> = self.pools.values().cloned().collect();
         pools.sort_by(|a, b| a.name.cmp(&b.name));
+        let documents = self.documents.iter().map(|(name, content)| (name.clone(), content.to_vec()));
+        let log = (LOG_DOCUMENT.to_owned(), log.encode());
         CatalogueBody {
             seq: Seq(self.sequencer.next_seq - 1),
             chain: self.sequencer.chain,
             durable_lsn,
             pools,
-            documents: self.documents.iter().map(|(name, content)| (name.clone(), content.to_vec())).collect(),
+            documents: documents.chain([log]).collect(),
         }
     }
 }

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
 use stoa_format::manifest::{ManifestBody, PeriodRef};
-use stoa_format::store::{CatalogueBody, CatalogueEntry, CatalogueFile, StoreFile};
+use stoa_format::store::{CatalogueBody, CatalogueEntry, CatalogueFile, LOG_DOCUMENT, LogDocument, StoreFile};
 use stoa_format::wal::InnerShell;
 use stoa_format::wrapped::WrappedKey;
-use stoa_format::{Epoch, KeyEpoch, Lsn, Period, PoolId, Seq, StoreId};
+use stoa_format::{Epoch, KeyEpoch, Lsn, Period, PoolId, SegmentNumber, Seq, StoreId};
 
 use super::catalogue::{Catalogue, CatalogueChange};
 use super::reserve::Reserve;
@@ -28,7 +28,7 @@ use crate::pool::open::{Keyring, PoolFrame, PoolSecrets, lock};
 use crate::pool::schema::{Schema, SchemaPatch};
 use crate::pool::version::SCHEMA_DOCUMENT;
 use crate::run::RunEnv;
-use crate::wal::{FramePlace, Log, Room, io_error, recover};
+use crate::wal::{FramePlace, Log, Room, first_segment, io_error, recover};
 
 /// The store file and the catalogue are small.
 const SMALL_FILE_MAX_BYTES: u64 = 1 << 30;
@@ -53,9 +53,13 @@ pub(super) fn open(options: StoreOptions) -> Result<Store> {
     open_locked(options, provider, guard, file)
 }
 
-/// A directory that holds something else is left alone.
+/// A directory that holds something else is left alone, also what is left of a store.
 fn check_empty(io: &dyn Io, options: &StoreOptions) -> Result<()> {
     let path = &options.data;
+    if let Some(left) = left_of_store(io, path)? {
+        let what = format!("STORE is missing, and {left} is there. Nothing was changed; restore STORE from a backup");
+        return Err(Error::damaged(what));
+    }
     if !options.create {
         let what = format!("{} holds no store: give the right directory, or make one with stoa serve", path.display());
         return Err(Error::new(ErrorKind::Other, what));
@@ -85,6 +89,22 @@ fn check_version(io: &dyn Io, path: &Path) -> Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// What only a store has that had its file `STORE`: that is durable before anything else is written.
+fn left_of_store(io: &dyn Io, data: &Path) -> Result<Option<&'static str>> {
+    let failed = |source| io_error("opening", data, source);
+    let names = |below: &str| match io.exists(&data.join(below)).map_err(failed)? {
+        true => io.list_dir(&data.join(below)).map_err(failed),
+        false => Ok(Vec::new()),
+    };
+    if io.exists(&data.join("CATALOGUE")).map_err(failed)? {
+        return Ok(Some("CATALOGUE"));
+    }
+    if names("wal")?.iter().any(|name| name.ends_with(".wal")) {
+        return Ok(Some("a log"));
+    }
+    Ok((!names("pools")?.is_empty()).then_some("a pool"))
 }
 
 fn provider(options: &StoreOptions, there: bool) -> Result<Arc<dyn KeyProvider>> {
@@ -174,14 +194,19 @@ fn open_locked(
 ) -> Result<Store> {
     let io = Arc::clone(&options.io);
     let context = WrapContext { pool: PoolId(file.id.0), key_epoch: KeyEpoch(0) };
-    let cannot =
-        |error: KeyError| Error::new(ErrorKind::Other, format!("cannot open the store: {error}")).because(error);
     let wrapped = WrappedKey::decode(&file.wrapped_key)
         .map_err(|fault| Error::damaged(format!("{fault}. Nothing was changed; restore STORE from a backup")))?;
-    let data_key = provider.unwrap(&wrapped, &context).map_err(cannot)?;
+    let key_file = options.key_file.display();
+    let unfit = |error: KeyError| {
+        Error::new(ErrorKind::Other, format!("cannot open the store: STORE, with key file {key_file}: {error}"))
+            .because(error)
+    };
+    let data_key = provider.unwrap(&wrapped, &context).map_err(unfit)?;
     let store_key = Arc::new(data_key.manifest_key(PoolId::NIL));
     let hedge = Arc::new(data_key.hedge_key(PoolId::NIL));
     let (number, body) = read_catalogue(&*io, &options.data, file.id, &store_key)?;
+    let left_log = left_log(&body)?;
+    check_log_begins(&*io, &options.data, number, &left_log)?;
     let durable_claim = Lsn(body.durable_lsn);
     let mut catalogue = Catalogue::new(number, body, &store_key, hedge);
     let mut frames: HashMap<PoolId, Vec<PoolFrame>> = HashMap::new();
@@ -195,7 +220,8 @@ fn open_locked(
         Ok(())
     })?;
     // From here on the directory changes: everything that could refuse has been asked.
-    file.incarnation += 1;
+    // A copy of STORE that was put back may be older than the log.
+    file.incarnation = file.incarnation.max(recovery.incarnation) + 1;
     let store_path = options.data.join("STORE");
     let reserve = Reserve::find(&*io, &options.data, options.limits.reserve_bytes);
     let segment_bytes = options.limits.log_segment_bytes;
@@ -223,7 +249,8 @@ fn open_locked(
     for entry in catalogue.pools.values() {
         let frames = frames.remove(&entry.id).unwrap_or_default();
         names.insert(entry.name.as_str().into(), entry.id);
-        slots.insert(entry.id, PoolSlot::new(entry, frames));
+        let left = left_log.left.iter().find(|left| left.pool == entry.id);
+        slots.insert(entry.id, PoolSlot::new(entry, frames, left));
     }
     let env = RunEnv::new(Arc::clone(&io), options.limits.runs);
     let shared = Arc::new_cyclic(|this| Shared {
@@ -251,6 +278,8 @@ fn open_locked(
         threads: Threads::default(),
         closed: AtomicBool::new(false),
         checkpoints: AtomicU64::new(0),
+        checkpointing: Mutex::new(()),
+        log_from: AtomicU64::new(0),
         guard: Mutex::new(Some(guard)),
     });
     if options.threads {
@@ -284,6 +313,29 @@ fn read_catalogue(io: &dyn Io, data: &Path, store: StoreId, key: &SealKey) -> Re
         .map_err(|_| damaged("tag does not match".into()))?;
     let body = CatalogueBody::decode(&plain).map_err(|fault| damaged(fault.to_string()))?;
     Ok((file.number, body))
+}
+
+/// What the catalogue says has left the log.
+fn left_log(body: &CatalogueBody) -> Result<LogDocument> {
+    let content = body.documents.iter().find(|(name, _)| name == LOG_DOCUMENT).map(|(_, content)| content);
+    let decoded = content.map(|content| LogDocument::decode(content)).transpose();
+    Ok(decoded.map_err(|fault| Error::damaged(format!("CATALOGUE: {fault}")).because(fault))?.unwrap_or_default())
+}
+
+/// Refuses a log whose first segments are gone, and a catalogue that is older than what has left the log.
+fn check_log_begins(io: &dyn Io, data: &Path, number: u64, left: &LogDocument) -> Result<()> {
+    let kept_from = if number == 0 { SegmentNumber(1) } else { left.first_segment };
+    let first = first_segment(io, &data.join("wal"))?;
+    // Without a catalogue and a log it is a store that was being made, and has no pools.
+    let is_new = number == 0 && first.is_none() && io.list_dir(&data.join("pools")).is_ok_and(|pools| pools.is_empty());
+    if is_new || first.is_some_and(|first| first <= kept_from) {
+        return Ok(());
+    }
+    let catalogue = if number == 0 { "CATALOGUE is missing" } else { "CATALOGUE is an older one" };
+    Err(Error::damaged(format!(
+        "refusing to open: wal/{kept_from:016}.wal (offset 0) is missing, or {catalogue}: the log was kept from \
+         there on. Nothing was changed. Run: stoa verify DIR"
+    )))
 }
 
 fn replay_catalogue(catalogue: &mut Catalogue, place: FramePlace, inner: &InnerShell, sealed: &[u8]) -> Result<()> {
@@ -348,7 +400,7 @@ pub(super) fn create_pool(
         first_manifest: Some(manifest),
     };
     shared.commit_catalogue(CatalogueChange::Pool(&entry).encode())?;
-    let slot = PoolSlot::new(&entry, Vec::new());
+    let slot = PoolSlot::new(&entry, Vec::new(), None);
     shared.slots.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(id, slot);
     shared.names.write().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.into(), id);
     shared.close_idle_pools();

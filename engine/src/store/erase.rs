@@ -246,6 +246,13 @@ impl OpenPool {
         if flushed_seq.0 + 1 < frames_from.0 {
             return Err(unflushed());
         }
+        // Before a file goes that is not missed then.
+        {
+            let mut erasures = lock(&self.erasures);
+            erasures.state.frames_from = erasures.state.frames_from.max(frames_from);
+        }
+        self.settle_installs()?;
+        self.install(Change::default())?;
         let mut frames = lock(&self.frames);
         let mut history = lock(&self.history);
         let mut removes = false;
@@ -269,8 +276,6 @@ impl OpenPool {
             self.shared.io.sync_dir(&dir).map_err(|source| crate::wal::io_error("syncing", &dir, source))?;
         }
         frames.retain(|frame| frame.first_seq >= frames_from);
-        let mut erasures = lock(&self.erasures);
-        erasures.state.frames_from = erasures.state.frames_from.max(frames_from);
         Ok(())
     }
 

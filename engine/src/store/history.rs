@@ -5,6 +5,8 @@
 //! 1. The files of a pool follow each other without a gap, and the log's frames follow them.
 //! 2. A file is there whole, or not at all.
 //! 3. A file with a Seq beyond what is flushed is never removed.
+//! 4. A file is removed only after a checkpoint of the catalogue, or the pool's manifest, says that it is not kept: so
+//!    one that is gone without that is missed.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -128,18 +130,38 @@ pub(super) fn copy(
     Ok(files)
 }
 
-/// Removes the oldest files until the rest takes no more than `bytes_max`. The newest one stays: it
-/// links the log's frames to what was before them.
-pub(super) fn prune(io: &dyn Io, pool_dir: &Path, files: &mut VecDeque<HistoryFile>, flushed_seq: Seq, bytes_max: u64) {
+/// From which Seq on files are kept, so that these take no more than `bytes_max`. Files with frames that are not
+/// flushed are, and the newest one, which links the log's frames to what was before them.
+pub(super) fn kept_from(files: &VecDeque<HistoryFile>, flushed_seq: Seq, bytes_max: u64) -> Option<Seq> {
     let mut bytes: u64 = files.iter().map(|file| file.bytes).sum();
-    while bytes > bytes_max
-        && files.len() > 1
-        && let Some(oldest) = files.front().filter(|oldest| oldest.last_seq <= flushed_seq)
-    {
+    let goes = |file: &&HistoryFile| {
+        let goes = bytes > bytes_max && file.last_seq <= flushed_seq;
+        bytes -= file.bytes;
+        goes
+    };
+    let gone = files.iter().take_while(goes).count();
+    files.get(gone).or(files.back()).map(|file| file.first_seq)
+}
+
+/// Removes the files before `kept_from`, oldest first. One that cannot be removed now is, with those after it, the
+/// next time.
+pub(super) fn prune(io: &dyn Io, pool_dir: &Path, files: &mut VecDeque<HistoryFile>, kept_from: Seq) {
+    while let Some(oldest) = files.front().filter(|oldest| oldest.last_seq < kept_from) {
         if io.remove_file(&oldest.path(pool_dir)).is_err() {
             return;
         }
-        bytes -= oldest.bytes;
         files.pop_front();
     }
+}
+
+/// The first Seq from `kept_from` to `up_to` that no file has: what the catalogue says is kept and is not there.
+pub(super) fn first_missing(files: &VecDeque<HistoryFile>, kept_from: Seq, up_to: Seq) -> Option<Seq> {
+    let mut next = kept_from.0.max(1);
+    for file in files {
+        if file.first_seq.0 > next {
+            break;
+        }
+        next = next.max(file.last_seq.0 + 1);
+    }
+    (next <= up_to.0).then_some(Seq(next))
 }

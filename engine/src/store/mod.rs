@@ -30,8 +30,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use bytes::Bytes;
-use stoa_format::store::CatalogueFile;
-use stoa_format::{PoolId, Seq, StoreId};
+use stoa_format::store::{CatalogueFile, LogDocument};
+use stoa_format::{PoolId, SegmentNumber, Seq, StoreId};
 
 use crate::commit::Pipeline;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,6 +82,10 @@ pub(crate) struct Shared {
     threads: Threads,
     closed: AtomicBool,
     checkpoints: AtomicU64,
+    /// One checkpoint at a time: an older one never takes the place of a newer.
+    checkpointing: Mutex<()>,
+    /// The segments before this one are given up, or are about to be.
+    log_from: AtomicU64,
     /// Given up when the store is closed, though a pool's handle may live on.
     guard: Mutex<Option<LockGuard>>,
 }
@@ -321,6 +325,8 @@ impl Shared {
 
     /// Writes the catalogue's checkpoint.
     pub(crate) fn checkpoint(&self) -> Result<()> {
+        let _checkpointing = lock(&self.checkpointing);
+        let left = self.all_slots().iter().filter_map(|slot| slot.left_frames()).collect();
         let (number, body) = {
             // The leader holds the log from numbering to applying.
             let log = self.pipeline.log();
@@ -328,9 +334,11 @@ impl Shared {
                 return Err(failed.clone());
             }
             let durable_lsn = log.durable_lsn().0;
+            let first = log.segments().next().map_or(0, |segment| segment.number.0);
+            let first_segment = SegmentNumber(first.max(self.log_from.load(Relaxed)));
             let mut catalogue = lock(&self.catalogue);
             catalogue.number += 1;
-            (catalogue.number, catalogue.body(durable_lsn))
+            (catalogue.number, catalogue.body(durable_lsn, &LogDocument { first_segment, left }))
         };
         self.checkpoints.store(number, Relaxed);
         let hedge = Arc::clone(&lock(&self.catalogue).hedge);

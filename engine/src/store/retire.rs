@@ -98,18 +98,25 @@ impl Shared {
     }
 
     fn retire_before(self: &Arc<Self>, boundary: SegmentNumber, recycle: bool) -> Result<()> {
+        let mut pruned = Vec::new();
         for slot in self.all_slots() {
-            self.retire_pool(&slot, boundary)?;
+            if self.retire_pool(&slot, boundary)? {
+                pruned.push(slot);
+            }
         }
+        // What the checkpoint does not miss any more may go, and nothing before it is durable.
+        self.log_from.fetch_max(boundary.0, Relaxed);
         self.checkpoint()?;
-        self.remove_segments(boundary, recycle)
+        self.remove_segments(boundary, recycle)?;
+        pruned.iter().try_for_each(|slot| slot.prune(self))
     }
 
-    /// Sees to it that the pool needs no frame in segments before `boundary`.
-    fn retire_pool(self: &Arc<Self>, slot: &PoolSlot, boundary: SegmentNumber) -> Result<()> {
+    /// Sees to it that the pool needs no frame in segments before `boundary`. Answers whether it has history files to
+    /// remove after the next checkpoint.
+    fn retire_pool(self: &Arc<Self>, slot: &PoolSlot, boundary: SegmentNumber) -> Result<bool> {
         let frames = slot.frames();
         if frames.first().is_none_or(|frame| frame.place.segment >= boundary) {
-            return Ok(());
+            return Ok(false);
         }
         if self.is_worth_flushing(slot, &frames) {
             // Where that cannot be, the frames are parked like those of a small pool.

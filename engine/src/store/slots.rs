@@ -1,10 +1,11 @@
 //! A pool that may or may not be open. Closed it costs its name, its id and where its frames are.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, RwLockReadGuard};
 
 use bytes::Bytes;
-use stoa_format::store::CatalogueEntry;
+use stoa_format::store::{CatalogueEntry, LeftFrames};
 use stoa_format::wal::InnerShell;
 use stoa_format::{PoolId, SegmentNumber, Seq};
 
@@ -19,12 +20,17 @@ use crate::pool::open::{OpenPool, PoolFrame, lock};
 use crate::wal::{io_error, read_frame};
 
 /// No manifest is greater: it lists files and live users.
-const MANIFEST_MAX_BYTES: u64 = 1 << 30;
+pub(super) const MANIFEST_MAX_BYTES: u64 = 1 << 30;
 
 /// A pool's place in the store.
 pub(crate) struct PoolSlot {
     pub id: PoolId,
     pub name: Box<str>,
+    /// The last Seq whose frame has left the log; 0 if none has.
+    left_log: AtomicU64,
+    /// The first Seq whose frame is kept in a history file, or is about to be: files before it are removed once a
+    /// checkpoint of the catalogue says so.
+    kept_from: AtomicU64,
     state: Mutex<SlotState>,
 }
 
@@ -39,9 +45,22 @@ struct SlotState {
 }
 
 impl PoolSlot {
-    pub(crate) fn new(entry: &CatalogueEntry, frames: Vec<PoolFrame>) -> Arc<Self> {
+    pub(crate) fn new(entry: &CatalogueEntry, frames: Vec<PoolFrame>, left: Option<&LeftFrames>) -> Arc<Self> {
         let state = SlotState { frames, ..SlotState::default() };
-        Arc::new(Self { id: entry.id, name: entry.name.as_str().into(), state: Mutex::new(state) })
+        Arc::new(Self {
+            id: entry.id,
+            name: entry.name.as_str().into(),
+            left_log: AtomicU64::new(left.map_or(0, |left| left.up_to.0)),
+            kept_from: AtomicU64::new(left.map_or(0, |left| left.kept_from.0)),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// What of the pool's frames has left the log, for the catalogue's checkpoint.
+    pub(super) fn left_frames(&self) -> Option<LeftFrames> {
+        let up_to = Seq(self.left_log.load(Relaxed));
+        let kept_from = Seq(self.kept_from.load(Relaxed));
+        (up_to > Seq(0)).then_some(LeftFrames { pool: self.id, kept_from, up_to })
     }
 
     /// The open pool, if it is open.
@@ -124,17 +143,15 @@ impl PoolSlot {
         }
     }
 
-    /// Copies the frames in segments before `boundary` into history files, and forgets their places.
-    pub(super) fn relocate(&self, shared: &Shared, boundary: SegmentNumber) -> Result<()> {
+    /// Copies the frames in segments before `boundary` into history files, and forgets their places. Answers whether
+    /// there are history files to remove once a checkpoint says so: see [`PoolSlot::prune`].
+    pub(super) fn relocate(&self, shared: &Shared, boundary: SegmentNumber) -> Result<bool> {
         let dir = shared.pool_dir(self.id);
         let flushed_seq = self.flushed_seq(shared);
         let is_old = |frame: &PoolFrame| frame.place.segment < boundary;
-        let prune = |files: &mut VecDeque<HistoryFile>| {
-            history::prune(&*shared.io, &dir, files, flushed_seq, shared.limits.history_bytes);
-        };
         let mut state = lock(&self.state);
         if state.dropped {
-            return Ok(());
+            return Ok(false);
         }
         if let Some(pool) = state.open.clone() {
             // Held here, the pool is not closed; its readers need not wait for the copying.
@@ -143,18 +160,52 @@ impl PoolSlot {
             let written = shared.relocate(self.id, &old, flushed_seq)?;
             let mut frames = lock(&pool.frames);
             let mut history = lock(&pool.history);
+            let is_copied = !written.is_empty();
             history.extend(written);
             frames.retain(|frame| !is_old(frame));
-            prune(&mut history);
-            return Ok(());
+            return Ok(self.note_left(shared, &old, is_copied, &history, flushed_seq));
         }
         let mut files = history::list(&*shared.io, &dir)?;
         let copied = files.back().map_or(Seq(0), |file| file.last_seq);
         let is_new = |frame: &PoolFrame| is_old(frame) && frame.last_seq > copied;
         let old: Vec<PoolFrame> = state.frames.iter().copied().filter(is_new).collect();
-        files.extend(shared.relocate(self.id, &old, flushed_seq)?);
+        let written = shared.relocate(self.id, &old, flushed_seq)?;
+        let is_copied = !written.is_empty();
+        files.extend(written);
         state.frames.retain(|frame| !is_old(frame));
-        prune(&mut files);
+        Ok(self.note_left(shared, &old, is_copied, &files, flushed_seq))
+    }
+
+    /// Notes that these frames have left the log, and which history files are kept.
+    fn note_left(
+        &self,
+        shared: &Shared,
+        old: &[PoolFrame],
+        is_copied: bool,
+        files: &VecDeque<HistoryFile>,
+        flushed_seq: Seq,
+    ) -> bool {
+        let left = old.last().map_or(0, |frame| frame.last_seq.0);
+        let kept_from = match is_copied || left == 0 {
+            true => history::kept_from(files, flushed_seq, shared.limits.history_bytes).map_or(0, |seq| seq.0),
+            // Nobody wants them: what is older goes too, so that no gap is left.
+            false => left + 1,
+        };
+        self.kept_from.fetch_max(kept_from, Relaxed);
+        self.left_log.fetch_max(files.back().map_or(left, |file| left.max(file.last_seq.0)), Relaxed);
+        files.front().is_some_and(|oldest| oldest.last_seq.0 < self.kept_from.load(Relaxed))
+    }
+
+    /// Removes the history files that the newest checkpoint no longer wants.
+    pub(super) fn prune(&self, shared: &Shared) -> Result<()> {
+        let dir = shared.pool_dir(self.id);
+        let kept_from = Seq(self.kept_from.load(Relaxed));
+        let state = lock(&self.state);
+        match &state.open {
+            _ if state.dropped => {}
+            Some(pool) => history::prune(&*shared.io, &dir, &mut lock(&pool.history), kept_from),
+            None => history::prune(&*shared.io, &dir, &mut history::list(&*shared.io, &dir)?, kept_from),
+        }
         Ok(())
     }
 
@@ -205,6 +256,20 @@ impl PoolSlot {
             let _ = shared.io.remove_file(&oldest.path(&pool.dir));
             history.pop_front();
         }
+        let (left_log, kept_from) = (Seq(self.left_log.load(Relaxed)), Seq(self.kept_from.load(Relaxed)));
+        let missing = history::first_missing(&history, kept_from.max(frames_from), left_log);
+        if let Some(missing) = missing {
+            let behind = history.iter().map(|file| file.first_seq).find(|first| *first > missing);
+            let wanted = missing.max(Seq(flushed_seq.0 + 1));
+            let is_in_log = frames.iter().any(|frame| (frame.first_seq..=frame.last_seq).contains(&wanted));
+            if wanted < behind.unwrap_or(Seq(left_log.0 + 1)) && !is_in_log {
+                let what = format!(
+                    "pool {}: history/{:016x} (offset 0): is missing. Run: stoa verify DIR",
+                    self.id, missing.0
+                );
+                return Err(Error::damaged(what));
+            }
+        }
         for file in history.iter().filter(|file| file.last_seq > flushed_seq) {
             file.read(&*shared.io, self.id, &pool.dir, |inner, sealed| {
                 let damaged = |what: &str| {
@@ -220,6 +285,12 @@ impl PoolSlot {
         for frame in frames.clone().filter(|frame| frame.last_seq > flushed_seq) {
             replay_from_log(shared, &pool, frame)?;
         }
+        if left_log == Seq(0) {
+            // No checkpoint knows of them yet.
+            self.kept_from.fetch_max(history.front().map_or(0, |file| file.first_seq.0), Relaxed);
+        }
+        self.left_log.fetch_max(copied.0, Relaxed);
+        *lock(&pool.missing_history) = missing;
         *lock(&pool.history) = history;
         lock(&pool.frames).extend(frames.copied());
         pool.adopt_keyring()?;

@@ -26,7 +26,7 @@ use stoa_format::{Lsn, SegmentNumber, StoreId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{File, Io, is_out_of_space};
 
-pub use recovery::{Recovery, recover};
+pub use recovery::{Recovery, first_segment, recover};
 use segment::Unbegun;
 pub(crate) use segment::io_error;
 pub use segment::{Spare, read_frame, segment_path};

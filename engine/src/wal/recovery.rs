@@ -39,6 +39,8 @@ pub struct Recovery {
     pub unclaimed: Vec<Unclaimed>,
     /// No segment has a higher number.
     pub highest_number: SegmentNumber,
+    /// No segment was begun by a process of a higher incarnation.
+    pub incarnation: u64,
     /// The segments that hold frames, oldest first.
     pub segments: Vec<LiveSegment>,
 }
@@ -74,14 +76,11 @@ pub fn recover(
     numbers.sort_unstable();
     let mut recovery = Recovery::default();
     let mut headers = Vec::with_capacity(numbers.len());
-    for (i, &number) in numbers.iter().enumerate() {
+    for &number in &numbers {
         recovery.highest_number = number;
-        match read_header(io, dir, number, store)? {
-            Some(header) => headers.push(header),
-            // A crash while a segment was being made: its header was not durable, so it holds no frame.
-            None if i + 1 == numbers.len() => {}
-            None => return Err(damaged(number, 0, "the segment's header is not whole and later segments follow")),
-        }
+        let header = read_header(io, dir, number, store)?;
+        recovery.incarnation = recovery.incarnation.max(header.incarnation);
+        headers.push(header);
     }
     for (i, header) in headers.iter().enumerate() {
         let next = headers.get(i + 1);
@@ -93,27 +92,44 @@ pub fn recover(
         scan(io, dir, header, next, durable_claim, &mut recovery, &mut visit)?;
     }
     if durable_claim > recovery.last_lsn {
-        let what = format!("the log ends at lsn {}, but was durable up to lsn {durable_claim}", recovery.last_lsn);
+        let what = format!(
+            "the log ends at lsn {}, but was durable up to lsn {durable_claim}: what follows is damaged, or \
+             wal/{:016}.wal is missing",
+            recovery.last_lsn,
+            SegmentNumber(recovery.last_segment.0 + 1)
+        );
         return Err(damaged(recovery.last_segment, recovery.end, &what));
     }
     Ok(recovery)
 }
 
-fn read_header(io: &dyn Io, dir: &Path, number: SegmentNumber, store: StoreId) -> Result<Option<SegmentHeader>> {
+/// The number of the oldest segment, if there is one.
+///
+/// # Errors
+/// `IOERROR`.
+pub fn first_segment(io: &dyn Io, dir: &Path) -> Result<Option<SegmentNumber>> {
+    let names = io.list_dir(dir).map_err(|source| io_error("listing", dir, source))?;
+    Ok(names.iter().filter_map(|name| segment_number(name)).min())
+}
+
+/// Reads a segment's header, which is durable before the segment has its name: one that is not whole is damage,
+/// also that of the last segment, which may hold acknowledged frames.
+fn read_header(io: &dyn Io, dir: &Path, number: SegmentNumber, store: StoreId) -> Result<SegmentHeader> {
     let path = segment_path(dir, number);
     let file = io.open(&path, OpenMode::Read).map_err(|source| io_error("reading", &path, source))?;
     let mut block = vec![0; BLOCK_BYTES];
     if file.len().map_err(|source| io_error("reading", &path, source))? < BLOCK_BYTES as u64 {
-        return Ok(None);
+        return Err(damaged(number, 0, "the segment is shorter than its header"));
     }
     file.read_exact_at(&mut block, 0).map_err(|source| io_error("reading", &path, source))?;
-    let Ok(header) = SegmentHeader::decode(&block) else { return Ok(None) };
+    let header = SegmentHeader::decode(&block).map_err(|fault| {
+        damaged(number, fault.offset as u64, &format!("the segment's header: {}", fault.reason)).because(fault)
+    })?;
     if header.number != number {
-        // The header of the segment that this file was before it was recycled: the new one was not durable yet.
-        return Ok(None);
+        return Err(damaged(number, 32, "the header is another segment's"));
     }
     match header.store == store {
-        true => Ok(Some(header)),
+        true => Ok(header),
         false => Err(damaged(number, 16, "the segment belongs to another store")),
     }
 }

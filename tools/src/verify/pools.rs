@@ -238,9 +238,7 @@ impl Verification<'_> {
         let run = RunFile::new(env, &dir, pool, file, data_key);
         let mut found = Vec::new();
         let checked = run.verify(&mut found);
-        let vanished = found.iter().any(
-            |finding| matches!(&finding.error, RunError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound),
-        );
+        let vanished = found.iter().any(|finding| matches!(&finding.error, RunError::Missing { .. }));
         if vanished {
             return false;
         }

@@ -54,6 +54,11 @@ impl OpenPool {
         if from < lock(&self.erasures).state.frames_from {
             return Err(self.expired(from));
         }
+        if let Some(missing) = self.missing_history().filter(|missing| from <= *missing) {
+            let what =
+                format!("pool {}: history/{:016x} (offset 0): is missing. Run: stoa verify DIR", self.id, missing.0);
+            return Err(Error::damaged(what));
+        }
         let mut next = from;
         let mut tries = 0;
         while next.0 <= self.visible.seq().0 {
@@ -68,6 +73,12 @@ impl OpenPool {
             }
         }
         Ok(())
+    }
+
+    /// The first Seq whose frame a history file should have, and none has.
+    pub(crate) fn missing_history(&self) -> Option<Seq> {
+        let frames_from = lock(&self.erasures).state.frames_from;
+        lock(&self.missing_history).filter(|missing| *missing >= frames_from)
     }
 
     /// The oldest Seq that can be shown.

@@ -11,12 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use stoa_format::PoolId;
+use stoa_format::manifest::decode_copy;
 use stoa_format::run::SectionId;
 
 use super::Store;
 use super::compaction::Progress;
 use super::install::Change;
+use super::slots::MANIFEST_MAX_BYTES;
 use crate::error::{Error, ErrorKind, Result};
+use crate::io::read_whole;
 use crate::pool::Pool;
 use crate::pool::open::{OpenPool, lock};
 use crate::pool::snapshot::Snapshot;
@@ -26,6 +29,8 @@ use crate::run::RunError;
 const FINDINGS_MAX: usize = 1000;
 /// What to do about damage.
 pub(super) const RESTORE: &str = "restore the pool from a backup, or export what can be read";
+/// What to do about a manifest of which one copy is damaged.
+const ONE_COPY: &str = "the other copy serves; POOL.FLUSH writes both anew";
 /// What to do about an index that contradicts its column.
 pub(super) const REBUILD: &str = "export the pool and import it into a new one, which builds its indexes anew";
 
@@ -135,6 +140,8 @@ impl OpenPool {
 
     fn verify(self: &Arc<Self>, progress: &Progress) -> Result<Report> {
         let mut report = Report::default();
+        self.verify_manifest(&mut report);
+        let found_before = report.findings.len();
         let pinned = self.pin();
         let snapshot = &pinned.snapshot;
         let files = &snapshot.version.runs.files;
@@ -146,7 +153,7 @@ impl OpenPool {
             found.into_iter().for_each(|finding| report.found(self.run_finding(finding)));
             progress.done.fetch_add(file.len, Relaxed);
         }
-        let files_are_sound = report.findings.is_empty();
+        let files_are_sound = report.findings.len() == found_before;
         self.verify_frames(&mut report);
         self.verify_indexes(snapshot, progress, &mut report)?;
         self.verify_lists(snapshot, pinned.groups, progress, &mut report)?;
@@ -165,6 +172,43 @@ impl OpenPool {
             self.install(Change { verified_ms, ..Change::default() })?;
         }
         Ok(report)
+    }
+
+    /// Both copies of the manifest on disk: the one in force, whole.
+    fn verify_manifest(&self, report: &mut Report) {
+        let _flushing = lock(&self.flushing);
+        let number = self.manifest_number.load(Relaxed);
+        if number == 0 || self.dropped.load(Relaxed) {
+            return;
+        }
+        let mut found = |offset: usize, what: String, remedy: &'static str| {
+            report.found(Finding {
+                pool: Some(self.id),
+                file: "MANIFEST".to_owned(),
+                offset: Some(offset as u64),
+                page: None,
+                attribute: None,
+                what,
+                remedy,
+            });
+        };
+        let bytes = match read_whole(&*self.shared.io, &self.dir.join("MANIFEST"), MANIFEST_MAX_BYTES) {
+            Ok(bytes) => bytes,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+                return found(0, "is missing".to_owned(), RESTORE);
+            }
+            Err(source) => return found(0, source.to_string(), RESTORE),
+        };
+        let half = bytes.len() / 2;
+        let copies = [(0, &bytes[..]), (half, &bytes[half..])].map(|(at, copy)| (at, decode_copy(copy)));
+        let remedy = if copies.iter().any(|(_, copy)| copy.is_ok()) { ONE_COPY } else { RESTORE };
+        for (at, copy) in &copies {
+            match copy {
+                Ok(copy) if (copy.header.pool, copy.header.number) == (self.id, number) => {}
+                Ok(_) => found(at + 16, "is not the manifest in force".to_owned(), remedy),
+                Err(fault) => found(at + fault.offset, format!("{}: {}", fault.structure, fault.reason), remedy),
+            }
+        }
     }
 
     /// The newest state, and what is counted along with it.
@@ -196,6 +240,17 @@ impl OpenPool {
 
     /// Opens every frame that is kept.
     fn verify_frames(&self, report: &mut Report) {
+        if let Some(missing) = self.missing_history() {
+            report.found(Finding {
+                pool: Some(self.id),
+                file: format!("history/{:016x}", missing.0),
+                offset: Some(0),
+                page: None,
+                attribute: None,
+                what: "is missing".to_owned(),
+                remedy: RESTORE,
+            });
+        }
         let mut opened = 0;
         let walked = self.oldest_change().and_then(|oldest| {
             self.walk_frames(oldest, usize::MAX, &mut |_, _| {
@@ -245,6 +300,11 @@ impl OpenPool {
                 out.page = page;
                 out.attribute = section.and_then(|section| self.section_name(section));
                 out.what = reason + &lost;
+            }
+            RunError::Missing { file } => {
+                out.file = file.to_string();
+                out.offset = Some(0);
+                out.what = "is missing".to_owned();
             }
             RunError::Io { file, source } => {
                 out.file = file.to_string();
