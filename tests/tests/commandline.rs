@@ -98,11 +98,67 @@ fn a_store_of_a_newer_format_is_left_alone() {
     let path = data.join("STORE");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[8] = 9;
+    let covered = bytes.len() - 4;
+    let sum = crc32fast::hash(&bytes[..covered]);
+    bytes[covered..].copy_from_slice(&sum.to_le_bytes());
     std::fs::write(&path, &bytes).unwrap();
     let before = files(&data);
     let error = serve_error(&data, &[]);
     assert!(error.contains("store is format 9"), "{error}");
     assert_eq!(files(&data), before);
+}
+
+#[test]
+fn a_damaged_store_is_told_of_with_file_and_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("DATA");
+    let server = Server::start(&data, &[]);
+    for pool in ["acme", "other"] {
+        assert!(!server.cli(&["POOL.CREATE", pool]).is_empty());
+        assert!(server.cli(&["USER.CREATE", pool, "username", "ana"]).contains("version"));
+        server.cli(&["POOL.FLUSH", pool]);
+    }
+    let found = || files(&data).into_iter().map(|(path, _)| path).filter(|path| path.ends_with(".run"));
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while found().count() < 2 && std::time::Instant::now() < patience {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server.stop();
+    let verify = |more: &[&str]| {
+        let output = run(&[&["verify", data.to_str().unwrap()], more].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    assert_eq!(verify(&["--keys"]).0, Some(0), "{}", verify(&["--keys"]).1);
+    let flip = |path: &str, at: usize| {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[at] ^= 0x20;
+        std::fs::write(path, bytes).unwrap();
+    };
+    let file = found().next().unwrap();
+    let name = file.strip_prefix(data.to_str().unwrap()).unwrap().trim_start_matches('/');
+    // The first page begins behind the header of 128 bytes.
+    flip(&file, 150);
+    for more in [&[][..], &["--keys"]] {
+        let (code, told) = verify(more);
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains(&format!("file {name} offset 128 ")), "{told}");
+    }
+    let server = Server::start(&data, &[]);
+    let answers = ["acme", "other"].map(|pool| server.cli(&["USER.GET", pool, "username=ana"]));
+    let damaged: Vec<_> = answers.iter().filter(|answer| answer.starts_with("DAMAGED")).collect();
+    let place = format!("{} page 0 (offset 128)", &name[name.find("flush/").unwrap()..]);
+    assert!(damaged.len() == 1 && damaged[0].contains(&place), "{answers:?}");
+    assert!(answers.iter().any(|answer| answer.contains("version")), "{answers:?}");
+    server.stop();
+    flip(&file, 150);
+    // The log's first frame.
+    let segment = data.join("wal/0000000000000001.wal");
+    flip(segment.to_str().unwrap(), 4096 + 60);
+    let (code, told) = verify(&[]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("file wal/0000000000000001.wal offset 4096 "), "{told}");
+    let error = serve_error(&data, &[]);
+    assert!(error.contains("wal/0000000000000001.wal offset 4096"), "{error}");
 }
 
 #[test]

@@ -328,7 +328,8 @@ fn check_log_begins(io: &dyn Io, data: &Path, number: u64, left: &LogDocument) -
     let first = first_segment(io, &data.join("wal"))?;
     // Without a catalogue and a log it is a store that was being made, and has no pools.
     let is_new = number == 0 && first.is_none() && io.list_dir(&data.join("pools")).is_ok_and(|pools| pools.is_empty());
-    if is_new || first.is_some_and(|first| first <= kept_from) {
+    // A catalogue without the document says nothing of it.
+    if is_new || kept_from.0 == 0 || first.is_some_and(|first| first <= kept_from) {
         return Ok(());
     }
     let catalogue = if number == 0 { "CATALOGUE is missing" } else { "CATALOGUE is an older one" };

@@ -151,6 +151,8 @@ fn scan(
     let mut at = BLOCK_BYTES;
     let mut expected = header.first_lsn;
     recovery.end = at as u64;
+    // Where the last whole frame ends: what is bad begins behind it.
+    let mut whole_end = recovery.end;
     // Those that nothing so far says were durable.
     let mut unclaimed = VecDeque::new();
     while let Some((offset, shell, body)) = frame_at_or_after(&bytes[..limit], at, header, expected) {
@@ -167,6 +169,7 @@ fn scan(
         while let Some((place, _)) = unclaimed.pop_front_if(|(place, _)| place.lsn <= claim) {
             recovery.end = place.offset + u64::from(place.len);
         }
+        whole_end = offset as u64 + u64::from(len);
         at = (offset + len as usize).next_multiple_of(FRAME_ALIGN);
         expected = Lsn(expected.0 + 1);
     }
@@ -185,14 +188,14 @@ fn scan(
     if let Some(next) = next
         && (next.previous_end != recovery.end || next.first_lsn != expected)
     {
-        return Err(damaged(header.number, recovery.end, "frames are missing that the next segment says were here"));
+        return Err(damaged(header.number, whole_end, "frames are missing that the next segment says were here"));
     }
     if let Some(claim) = highest_claim(&bytes, round_to_block(at as u64) as usize, header)
         && next.is_none()
         && claim >= expected
     {
         let what = format!("is damaged and valid frames follow (up to lsn {claim})");
-        return Err(damaged(header.number, recovery.end, &what));
+        return Err(damaged(header.number, whole_end, &what));
     }
     Ok(())
 }

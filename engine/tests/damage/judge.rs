@@ -27,9 +27,8 @@ enum Outcome {
     Harmless,
 }
 
-/// The pools that a damage does not concern are read as a whole after one damage in so many, and else only opened and
-/// written to.
-const WHOLE_EACH: usize = 16;
+/// The pools that a damage does not concern are read, verified and written to after one damage in so many.
+const WHOLE_EACH: usize = 8;
 /// No more than so many failures are told.
 const TOLD_MAX: usize = 40;
 
@@ -113,8 +112,8 @@ fn try_one(healthy: &Healthy, damage: &Damage, whole: bool) -> Result<Outcome, S
             None => return Err(format!("{question}: no answer")),
         }
     }
-    let found = verify(healthy, damage, &store, concerned)?;
-    for name in POOLS.into_iter().filter(|name| Some(*name) != concerned) {
+    let found = verify(healthy, damage, &store, concerned, whole)?;
+    for name in POOLS.into_iter().filter(|name| Some(*name) != concerned && whole) {
         write(&store, name)?;
     }
     match (refused > 0, found) {
@@ -129,9 +128,20 @@ fn try_one(healthy: &Healthy, damage: &Damage, whole: bool) -> Result<Outcome, S
 }
 
 /// Whether verification finds the damage; it must find nothing else.
-fn verify(healthy: &Healthy, damage: &Damage, store: &Store, concerned: Option<&str>) -> Result<bool, String> {
+fn verify(
+    healthy: &Healthy,
+    damage: &Damage,
+    store: &Store,
+    concerned: Option<&str>,
+    whole: bool,
+) -> Result<bool, String> {
+    let findings = match concerned.filter(|_| !whole).map(|name| store.pool(name).and_then(|pool| pool.verify())) {
+        None => store.verify().findings,
+        Some(Ok(report)) => report.findings,
+        Some(Err(error)) => return Ok(names(damage, error.message())),
+    };
     let mut found = false;
-    for finding in store.verify().findings {
+    for finding in findings {
         let pool = finding.pool.and_then(|id| healthy.ids.iter().find(|(_, pool)| **pool == id)).map(|(name, _)| name);
         if pool.map(String::as_str) != concerned {
             return Err(format!("verification finds something elsewhere: {finding:?}"));

@@ -29,7 +29,7 @@ use damages::{cuts, flips, replacements, swaps};
 use store::Healthy;
 
 /// Of sealed bytes one in so many is flipped unless all are asked for.
-const STRIDE: usize = 13;
+const STRIDE: usize = 29;
 
 static HEALTHY: LazyLock<Healthy> = LazyLock::new(|| Healthy::make(11));
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use stoa_engine::{Pool, Store, StoreOptions};
+use stoa_engine::{ErrorKind, Pool, Store, StoreOptions};
 
 use super::Verification;
 use super::overlay::Overlay;
@@ -67,7 +67,7 @@ fn look(verification: &Verification<'_>, key_file: &Path, passphrase: Option<Sec
     let store = match Store::open(options) {
         Ok(store) => store,
         Err(error) => {
-            look.unchecked.push((None, format!("the store does not open: {error}")));
+            look.refused(verification, None, &error);
             return look;
         }
     };
@@ -75,13 +75,31 @@ fn look(verification: &Verification<'_>, key_file: &Path, passphrase: Option<Sec
         match store.pool(&name) {
             Ok(pool) if verification.wants(pool.id()) => look.pool(verification, &pool),
             Ok(_) => {}
-            Err(error) => look.unchecked.push((None, error.to_string())),
+            Err(error) => look.refused(verification, Some(&name), &error),
         }
     }
     look
 }
 
 impl Look {
+    /// What does not open because of damage that was found already was not checked; if nothing was found, this is it.
+    fn refused(&mut self, verification: &Verification<'_>, pool: Option<&str>, error: &stoa_engine::Error) {
+        let is_news = error.kind() == ErrorKind::Damaged && verification.report.findings.is_empty();
+        if !is_news {
+            let what = if pool.is_some() { String::new() } else { "the store does not open: ".to_owned() };
+            return self.unchecked.push((None, format!("{what}{error}")));
+        }
+        self.findings.push(Finding {
+            pool: None,
+            file: ".".to_owned(),
+            offset: None,
+            page: None,
+            attribute: None,
+            what: error.message().to_owned(),
+            remedy: super::FROM_BACKUP,
+        });
+    }
+
     fn pool(&mut self, verification: &Verification<'_>, pool: &Pool) {
         let id = pool.id();
         self.erasures.push((id, pool.erasure()));

@@ -8,9 +8,12 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
+use stoa_format::erasure::{ERASURE_DOCUMENT, Erasure};
+use stoa_format::history::parse_file_name;
 use stoa_format::ops::FrameReader;
+use stoa_format::store::{CatalogueBody, LOG_DOCUMENT, LogDocument, StoreFile};
 use stoa_format::wal::{BLOCK_BYTES, InnerShell, SegmentHeader};
-use stoa_format::{PoolId, SegmentNumber, StoreId};
+use stoa_format::{PoolId, SegmentNumber, Seq, StoreId};
 
 use super::Verification;
 use super::report::Finding;
@@ -32,6 +35,14 @@ struct Look {
     frames: HashMap<PoolId, u64>,
     unopened: Vec<(PoolId, String)>,
     last_lsn: u64,
+    /// The highest of a process that began a segment.
+    incarnation: u64,
+}
+
+/// What a catalogue says has left the log; nothing where it does not say.
+pub(super) fn log_document(body: &CatalogueBody) -> LogDocument {
+    let content = body.documents.iter().find(|(name, _)| name == LOG_DOCUMENT).map(|(_, content)| content);
+    content.and_then(|content| LogDocument::decode(content).ok()).unwrap_or_default()
 }
 
 impl Verification<'_> {
@@ -89,18 +100,21 @@ impl Verification<'_> {
             };
             let next = next.filter(|next| next.previous == *number);
             let segment = scan(&bytes, *number, next.as_ref().map(|next| next.previous_end));
-            let last = i + 1 == segments.len();
-            look.check_header(&name, &segment, before.as_ref(), store, last);
+            look.check_header(&name, &segment, before.as_ref(), store);
+            look.check_gaps(&name, &segment, &bytes);
             for frame in &segment.frames {
                 self.check_frame(&mut look, &mut chains, &name, &bytes, frame);
             }
             if let Some((at, what)) = segment.damage(next.as_ref()).filter(|_| segment.header.is_ok()) {
                 look.find(None, &name, at as u64, what);
             }
+            look.incarnation = look.incarnation.max(segment.header.as_ref().map_or(0, |header| header.incarnation));
             look.last_lsn = segment.next_lsn().map_or(look.last_lsn, |next| next.0.saturating_sub(1));
             before = Some((*number, segment));
         }
         let checkpoint = self.opener.as_ref().and_then(|opener| opener.catalogue.checkpoint.as_ref());
+        self.check_start(&mut look, segments.first().map(|(number, _)| *number), checkpoint);
+        self.check_incarnation(&mut look);
         if let Some(claim) = checkpoint.map(|body| body.durable_lsn).filter(|claim| *claim > look.last_lsn) {
             let what =
                 format!("the log ends at lsn {}, but the catalogue says it was durable up to {claim}", look.last_lsn);
@@ -109,6 +123,43 @@ impl Verification<'_> {
             look.find(None, &name, end, what);
         }
         look
+    }
+
+    /// That the log's first segments are there: see *What has left the log* in the chapter on the directory.
+    fn check_start(&self, look: &mut Look, first: Option<SegmentNumber>, checkpoint: Option<&CatalogueBody>) {
+        let kept_from = match checkpoint {
+            Some(body) => log_document(body).first_segment,
+            None if self.site.root.join("CATALOGUE").exists() => return,
+            None if first.is_none() => return,
+            None => SegmentNumber(1),
+        };
+        if kept_from.0 > 0 && first.is_none_or(|first| first > kept_from) {
+            let name = format!("wal/{kept_from:016}.wal");
+            look.find(
+                None,
+                &name,
+                0,
+                "is missing, or CATALOGUE is, or is an older one: the log was kept from there on",
+            );
+        }
+    }
+
+    /// That `STORE` is not older than the log. It is replaced before a segment is begun, so it is read after them.
+    fn check_incarnation(&self, look: &mut Look) {
+        let Ok(Ok(store)) = self.site.read(&self.site.root.join("STORE")).map(|bytes| StoreFile::decode(&bytes)) else {
+            return;
+        };
+        if store.incarnation < look.incarnation {
+            look.findings.push(Finding {
+                pool: None,
+                file: "STORE".to_owned(),
+                offset: Some(28),
+                page: None,
+                attribute: None,
+                what: "is older than the log: a copy was put back".to_owned(),
+                remedy: "If that was meant, start the store once: it counts on from the log",
+            });
+        }
     }
 
     fn header_of(&self, path: &Path) -> Option<SegmentHeader> {
@@ -158,8 +209,31 @@ impl Verification<'_> {
         }
     }
 
+    /// The first Seq whose frame should be in a history file and is not.
+    fn missing_history(&self, pool: PoolId) -> Option<Seq> {
+        let opener = self.opener.as_ref()?;
+        let left = log_document(opener.catalogue.checkpoint.as_ref()?).left;
+        let left = left.into_iter().find(|left| left.pool == pool)?;
+        // On a running store the newest catalogue counts, which is not known here.
+        let keys = opener.pool(pool).ok().filter(|_| !self.running)?;
+        let erasure = keys.body.documents.iter().find(|(name, _)| name == ERASURE_DOCUMENT);
+        let erasure = erasure.and_then(|(_, content)| Erasure::decode(content).ok()).unwrap_or_default();
+        let mut next = left.kept_from.max(erasure.frames_from).max(Seq(1));
+        for (first, last) in self.site.history_files(pool).iter().filter_map(|path| parse_file_name(&last_name(path))) {
+            if first > next {
+                break;
+            }
+            next = next.max(Seq(last.0 + 1));
+        }
+        (next <= left.up_to).then_some(next)
+    }
+
     /// A pool's frames that have left the log: those in one file follow each other.
     pub(super) fn history(&mut self, pool: PoolId) {
+        if let Some(missing) = self.missing_history(pool) {
+            let name = format!("pools/{pool}/history/{:016x}", missing.0);
+            self.find_in(Some(pool), &name, 0, "is missing", LOG_DAMAGED);
+        }
         for path in self.site.history_files(pool) {
             let name = self.site.name(&path);
             let Ok(bytes) = self.site.read(&path) else { continue };
@@ -201,12 +275,9 @@ impl Look {
         segment: &Segment,
         before: Option<&(SegmentNumber, Segment)>,
         store: Option<StoreId>,
-        last: bool,
     ) {
         let header = match &segment.header {
             Ok(header) => header,
-            // A crash while a segment was being made: its header was not durable, so it holds no frame.
-            Err(_) if last && segment.frames.is_empty() && segment.stray.is_empty() => return,
             Err(fault) => {
                 return self.find(None, name, fault.offset as u64, format!("{}: {}", fault.structure, fault.reason));
             }
@@ -220,6 +291,18 @@ impl Look {
         // Where the former one ended wrongly, that has been told of there.
         if !follows && !(links && previous.damage(Some(header)).is_some()) {
             self.find(None, name, 56, "a segment before this one is missing");
+        }
+    }
+}
+
+impl Look {
+    /// Between two frames there are zeroes. (Behind the last one there may be what a crash has torn.)
+    fn check_gaps(&mut self, name: &str, segment: &Segment, bytes: &[u8]) {
+        for (one, next) in segment.frames.iter().zip(segment.frames.iter().skip(1)) {
+            let gap = &bytes[one.offset + one.len()..next.offset];
+            if let Some(at) = gap.iter().position(|&byte| byte != 0) {
+                self.find(None, name, (one.offset + one.len() + at) as u64, "bytes between two frames are not zero");
+            }
         }
     }
 }

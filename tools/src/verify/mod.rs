@@ -8,6 +8,8 @@
 //! 3. What was not checked is said.
 
 mod content;
+#[cfg(test)]
+mod damage_tests;
 mod erasure;
 mod log;
 mod overlay;
