@@ -51,8 +51,11 @@ fn store(data: &Path) {
         commit(&pool, vec![Op::GroupAdd { name: "staff".into(), users: vec![user] }]);
         if name == "acme" {
             pool.flush().unwrap();
-            pool.start_job(JobKind::Compact).unwrap();
             create(&pool, 6);
+            pool.flush().unwrap();
+            pool.start_job(JobKind::Compact).unwrap();
+            let user = UserRef::Alias { attr: "username".into(), value: "user2".into() };
+            commit(&pool, vec![Op::UserDelete { user, if_version: None }]);
             pool.flush().unwrap();
         }
     }
