@@ -79,6 +79,8 @@ impl AuditEntry {
 struct State {
     entries: VecDeque<AuditEntry>,
     last: u64,
+    /// How often an entry was added or counted.
+    changes: u64,
     /// The blocks that the store does not have as they are.
     dirty: BTreeSet<u64>,
 }
@@ -97,8 +99,8 @@ fn document(block: u64) -> String {
 #[derive(Default)]
 pub(crate) struct Audit {
     state: Mutex<State>,
-    /// One writer at a time, so that an older document never replaces a newer one.
-    writing: Mutex<()>,
+    /// How many changes the store has. One writer at a time, so that an older document never replaces a newer one.
+    saved: Mutex<u64>,
 }
 
 impl Audit {
@@ -116,20 +118,21 @@ impl Audit {
         entries.sort_by_key(|entry| entry.n);
         entries.drain(..entries.len().saturating_sub(ENTRIES_MAX));
         let last = entries.last().map_or(0, |entry| entry.n);
-        let state = State { entries: entries.into(), last, dirty: BTreeSet::new() };
-        Ok(Self { state: Mutex::new(state), writing: Mutex::default() })
+        let state = State { entries: entries.into(), last, ..State::default() };
+        Ok(Self { state: Mutex::new(state), saved: Mutex::default() })
     }
 
-    /// Adds an entry, whose number is set here, or counts it in an equal one.
-    pub(crate) fn add(&self, mut entry: AuditEntry) {
+    /// Adds an entry, whose number is set here, or counts it in an equal one. Answers which change of the log that was.
+    pub(crate) fn add(&self, mut entry: AuditEntry) -> u64 {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let state = &mut *state;
+        state.changes += 1;
         let mut newest = state.entries.iter_mut().rev().take(SAME_ENTRIES);
         if let Some(same) = newest.find(|other| entry.is_same_refusal(other)) {
             (same.count, same.time_ms) = (same.count + 1, entry.time_ms);
             let block = block_of(same.n);
             state.dirty.insert(block);
-            return;
+            return state.changes;
         }
         state.last += 1;
         entry.n = state.last;
@@ -139,6 +142,7 @@ impl Audit {
         if state.entries.len() > ENTRIES_MAX {
             state.entries.pop_front();
         }
+        state.changes
     }
 
     /// Entries from number `from` on, oldest first.
@@ -149,11 +153,21 @@ impl Audit {
 
     /// Writes the log to the store if it changed; blocks until it is durable.
     pub(crate) fn save(&self, store: &Store) {
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.save_to(store, u64::MAX);
+    }
+
+    /// The same, unless the store has this change already: who waits for another's writing finds that the next one
+    /// writes what all of them have added meanwhile.
+    pub(crate) fn save_to(&self, store: &Store, change: u64) {
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        if *saved >= change {
+            return;
+        }
+        let changes = self.state.lock().unwrap_or_else(PoisonError::into_inner).changes;
         loop {
             let (block, content) = {
                 let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(block) = state.dirty.pop_first() else { return };
+                let Some(block) = state.dirty.pop_first() else { break };
                 let entries: Vec<_> = state.entries.iter().filter(|entry| block_of(entry.n) == block).collect();
                 (block, serde_json::to_vec(&entries).expect("strings and numbers are always JSON"))
             };
@@ -163,6 +177,7 @@ impl Audit {
                 return;
             }
         }
+        *saved = changes;
     }
 }
 
@@ -194,10 +209,16 @@ mod tests {
             }
         }
         audit.save(&store);
+        // What another has written is not written again.
+        let change = audit.add(AuditEntry::new("a", "POOL.DROP", Some(b"p"), "ok", "1.2.3.4:5"));
+        audit.save(&store);
+        let seq = store.catalogue_seq();
+        audit.save_to(&store, change);
+        assert_eq!(store.catalogue_seq(), seq);
         let loaded = Audit::load(&store).unwrap();
         assert_eq!(loaded.from(0, usize::MAX), audit.from(0, usize::MAX));
         loaded.add(AuditEntry::new("a", "POOL.DROP", None, "ok", "1.2.3.4:5"));
-        assert_eq!(loaded.from(ENTRIES_MAX as u64 + 101, 10).len(), 1);
+        assert_eq!(loaded.from(ENTRIES_MAX as u64 + 102, 10).len(), 1);
     }
 
     #[test]

@@ -27,8 +27,9 @@ use crate::tls;
 
 /// How often the audit log is written when something was added.
 const AUDIT_SAVE_MS: u64 = 5000;
-/// Commands that wait for the log on a thread of their own, at most: as many can share one sync.
-const WAITS_MAX: usize = 32;
+/// Commands that wait for the log on a thread of their own, at most: as many can share one sync, and each keeps some
+/// MiB of the allocator busy.
+const WAITS_MAX: usize = 16;
 
 /// Where a server listens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -217,8 +217,9 @@ impl Session {
                 if audited(entry) {
                     let word = outcome.as_ref().map_or_else(|refused| refused.word(), |()| "ok");
                     let pool = pool_of(entry, words);
-                    shared.audit.add(AuditEntry::new(actor.name(), &entry.spoken, pool, word, &client.address));
-                    shared.audit.save(&shared.store);
+                    let done = AuditEntry::new(actor.name(), &entry.spoken, pool, word, &client.address);
+                    let change = shared.audit.add(done);
+                    shared.audit.save_to(&shared.store, change);
                 }
                 outcome
             });
