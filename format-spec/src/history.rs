@@ -99,9 +99,9 @@ impl HistoryHeader {
 /// The Seqs in the name of a history file; `None` if it is none.
 pub fn parse_file_name(name: &str) -> Option<(Seq, Seq)> {
     let (first, last) = name.strip_suffix(".frames")?.split_once('-')?;
-    let number = |digits: &str| match digits.len() {
-        16 => u64::from_str_radix(digits, 16).ok().map(Seq),
-        _ => None,
+    let number = |digits: &str| {
+        let is_ours = digits.len() == 16 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        is_ours.then(|| u64::from_str_radix(digits, 16).ok().map(Seq)).flatten()
     };
     let (first, last) = (number(first)?, number(last)?);
     (first <= last).then_some((first, last))
@@ -189,6 +189,8 @@ mod tests {
         assert_eq!(parse_file_name(&header.file_name()), Some((Seq(3), Seq(9))));
         assert_eq!(parse_file_name("0000000000000009-0000000000000003.frames"), None);
         assert_eq!(parse_file_name("3-9.frames"), None);
+        assert_eq!(parse_file_name("0000000000000003-+000000000000009.frames"), None);
+        assert_eq!(parse_file_name("000000000000000a-000000000000000B.frames"), None);
     }
 
     proptest! {

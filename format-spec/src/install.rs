@@ -81,9 +81,7 @@ impl Install {
             groups: reader.varint()?,
             ..Self::default()
         };
-        let replaces_live = reader.u8()? != 0;
-        let live = reader.bytes()?;
-        install.live = replaces_live.then(|| live.to_vec());
+        install.live = reader.optional_bytes()?.map(<[u8]>::to_vec);
         for _ in 0..reader.count(3)? {
             install.dropped.push((FileId(reader.varint()?), reader.u16()?));
         }

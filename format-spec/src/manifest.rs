@@ -303,7 +303,7 @@ impl ManifestBody {
     /// Reads the body's plain text.
     ///
     /// # Errors
-    /// Cut short, a tag that is unknown, bytes left over.
+    /// Cut short, a tag or flag that is unknown, bytes left over.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("manifest body", bytes);
         let reader = &mut reader;
@@ -316,8 +316,12 @@ impl ManifestBody {
             *number = reader.varint()?;
         }
         let [next_ordinal, next_file_id, next_group_id, next_age, users, groups] = numbers;
-        let built = reader.u8()? != 0;
+        let built = reader.flag()?;
+        let fault = reader.fault("content without its flag");
         let digest = u128::from_le_bytes(reader.array()?);
+        if !built && digest != 0 {
+            return Err(fault);
+        }
         let (digest_key, cursor_key, alias_key) = (reader.array()?, reader.array()?, reader.array()?);
         let mut periods = Vec::new();
         for _ in 0..reader.count(44)? {
@@ -410,7 +414,10 @@ pub(crate) fn decode_file_ref(reader: &mut Reader<'_>) -> Result<FileRef, Decode
         let number = reader.u16()?;
         let content = match tag {
             1 | 2 => SectionContent::Column { attr: AttrId(number), dense: tag == 1 },
-            3 => SectionContent::Keys { keyspace: Keyspace(number as u8) },
+            3 => match u8::try_from(number) {
+                Ok(number) => SectionContent::Keys { keyspace: Keyspace(number) },
+                Err(_) => return Err(reader.fault("keyspace exceeds 8 bits")),
+            },
             _ => return Err(reader.fault("section content is unknown")),
         };
         file.sections.push(SectionRef { section, content });

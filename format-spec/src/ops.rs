@@ -63,12 +63,14 @@ pub fn encode_cells<'a>(cells: impl ExactSizeIterator<Item = (AttrId, CellRef<'a
 pub struct Cells<'a> {
     reader: Reader<'a>,
     left: usize,
+    /// No attribute below this one may follow.
+    least: u32,
 }
 
 impl Default for Cells<'_> {
     /// No cells.
     fn default() -> Self {
-        Self { reader: Reader::new("cells", &[]), left: 0 }
+        Self { reader: Reader::new("cells", &[]), left: 0, least: 0 }
     }
 }
 
@@ -80,20 +82,25 @@ impl<'a> Cells<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("cells", bytes);
         let left = reader.count(2)?;
-        Ok(Self { reader, left })
+        Ok(Self { reader, left, least: 0 })
     }
 
     /// The next cell; `None` after the last.
     ///
     /// # Errors
-    /// Cut short, or an unknown tag.
+    /// Cut short, an unknown tag, attributes that do not ascend, bytes left over after the last.
     #[inline]
     pub fn next_cell(&mut self) -> Result<Option<(AttrId, CellRef<'a>)>, DecodeError> {
         if self.left == 0 {
-            return Ok(None);
+            return self.reader.end().map(|()| None);
         }
         self.left -= 1;
         let attr = u16::try_from(self.reader.varint()?).map_err(|_| self.reader.fault("attribute exceeds 16 bits"))?;
+        // `find` stops at the first attribute above the one sought.
+        if u32::from(attr) < self.least {
+            return Err(self.reader.fault("attributes do not ascend"));
+        }
+        self.least = u32::from(attr) + 1;
         let cell = match self.reader.u8()? {
             0 => CellRef::Absent,
             1 => CellRef::Int(self.reader.signed()?),
@@ -409,9 +416,7 @@ impl<'a> TransactionReader<'a> {
             5 => decode_event(reader)?,
             6 => {
                 let name = reader.text()?;
-                let set = reader.u8()? != 0;
-                let content = reader.bytes()?;
-                Operation::Meta { name, content: set.then_some(content) }
+                Operation::Meta { name, content: reader.optional_bytes()? }
             }
             _ => return Err(reader.fault("operation code is unknown")),
         };

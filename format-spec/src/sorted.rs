@@ -205,7 +205,17 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
             return Ok(());
         }
         position.entry += 1;
-        if position.entry < self.count { self.read_prefixed(position) } else { Ok(()) }
+        if position.entry >= self.count {
+            return Ok(());
+        }
+        // Who walks and who looks a key up must come by the same entries.
+        if let Body::Prefixes { interval, .. } = &self.body
+            && position.entry.is_multiple_of(*interval)
+            && self.restart_at(position.entry / interval)? != position.next_at as usize
+        {
+            return Err(DecodeError::new(NAME, 12, "a restart is not where its entry starts"));
+        }
+        self.read_prefixed(position)
     }
 
     /// The value at a position that this page gave.

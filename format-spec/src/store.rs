@@ -173,14 +173,12 @@ impl CatalogueEntry {
     /// Reads one entry.
     ///
     /// # Errors
-    /// Cut short.
+    /// Cut short, a flag that is unknown.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (id, name) = (PoolId(reader.array()?), reader.text()?.to_owned());
         let (manifest_number, manifest_digest) = (reader.u64()?, reader.array()?);
         let flushed_seq = Seq(reader.u64()?);
-        let has_first = reader.u8()? != 0;
-        let first = reader.bytes()?;
-        let first_manifest = has_first.then(|| first.to_vec());
+        let first_manifest = reader.optional_bytes()?.map(<[u8]>::to_vec);
         Ok(Self { id, name, manifest_number, manifest_digest, flushed_seq, first_manifest })
     }
 }

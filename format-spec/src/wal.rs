@@ -178,7 +178,8 @@ impl OuterShell {
     /// the body.
     ///
     /// # Errors
-    /// Not a frame, cut short, or a checksum that does not match.
+    /// Not a frame, cut short, a checksum that does not match, a durable Lsn that is not below its own, a seal
+    /// that carries something.
     pub fn decode_frame(bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         const NAME: &str = "frame";
         let mut reader = Reader::new(NAME, bytes);
@@ -204,6 +205,12 @@ impl OuterShell {
         let body = reader.slice(body_len as usize)?;
         if crc != crc32fast::hash(&bytes[8..OUTER_BYTES + body.len()]) {
             return Err(DecodeError::new(NAME, 4, "checksum does not match"));
+        }
+        if shell.durable_lsn >= shell.lsn {
+            return Err(DecodeError::new(NAME, 40, "says that it is durable itself"));
+        }
+        if shell.kind == FrameKind::Seal && !body.is_empty() {
+            return Err(DecodeError::new(NAME, 8, "a seal frame has a body"));
         }
         Ok((shell, body))
     }
@@ -307,7 +314,7 @@ impl InnerShell {
         if shell.count == 0 {
             return Err(DecodeError::new(NAME, 28, "carries no transaction"));
         }
-        if shell.first_seq.0 >= 1 << 53 {
+        if shell.first_seq.0 >= (1 << 53) - u64::from(shell.count - 1) {
             return Err(DecodeError::new(NAME, 32, "Seq exceeds 2^53"));
         }
         let sealed = reader.slice(shell.sealed_len as usize)?;

@@ -176,6 +176,27 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.bytes()?).map_err(|_| DecodeError::new(self.structure, at, "is not UTF-8"))
     }
 
+    /// A flag: 0 or 1, nothing else.
+    pub fn flag(&mut self) -> Result<bool, DecodeError> {
+        let fault = self.fault("flag is neither 0 nor 1");
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(fault),
+        }
+    }
+
+    /// A flag, and a length and as many octets, which are none where the flag is 0.
+    pub fn optional_bytes(&mut self) -> Result<Option<&'a [u8]>, DecodeError> {
+        let is_there = self.flag()?;
+        let fault = self.fault("content without its flag");
+        match (is_there, self.bytes()?) {
+            (true, bytes) => Ok(Some(bytes)),
+            (false, []) => Ok(None),
+            (false, _) => Err(fault),
+        }
+    }
+
     /// Octets that must be zero, kept for later versions.
     pub fn reserved(&mut self, len: usize) -> Result<(), DecodeError> {
         match self.slice(len)?.iter().all(|&byte| byte == 0) {
@@ -219,6 +240,16 @@ mod tests {
             let mut reader = Reader::new("test", &octets);
             while reader.varint().is_ok() && reader.remaining() > 0 {}
         }
+    }
+
+    #[test]
+    fn a_flag_is_0_or_1_and_what_is_not_there_has_no_content() {
+        let optional = |octets: &'static [u8]| Reader::new("test", octets).optional_bytes();
+        assert_eq!(optional(b"\x01\x02ab"), Ok(Some(&b"ab"[..])));
+        assert_eq!(optional(b"\x01\x00"), Ok(Some(&b""[..])));
+        assert_eq!(optional(b"\x00\x00"), Ok(None));
+        assert_eq!(optional(b"\x02\x00"), Err(DecodeError::new("test", 0, "flag is neither 0 nor 1")));
+        assert_eq!(optional(b"\x00\x01a"), Err(DecodeError::new("test", 1, "content without its flag")));
     }
 
     #[test]

@@ -93,6 +93,13 @@ pub fn frames() -> Vec<Vector> {
         bad(S, "reserved bytes", reframed(with(&seal, 15, &[1])), "frame at offset 13: reserved bytes are not zero"),
         bad(S, "another Lsn", with(&seal, 32, &[42]), "frame at offset 4: checksum does not match"),
         bad(S, "flipped bit in the body", with(&data, 60, &[1]), "frame at offset 4: checksum does not match"),
+        bad(S, "a seal with a body", outer(FrameKind::Seal, b"x"), "frame at offset 8: a seal frame has a body"),
+        bad(
+            S,
+            "durable up to itself",
+            reframed(with(&seal, 40, &[41])),
+            "frame at offset 40: says that it is durable itself",
+        ),
         bad(S, "body shorter than it was", with(&data, 8, &[123]), "frame at offset 4: checksum does not match"),
     ]
 }
@@ -121,7 +128,7 @@ pub fn inner_shells() -> Vec<Vector> {
     vec![
         good(S, "as written", shell.clone()),
         good(S, "the catalogue's", with(&shell, 0, &[0; 16])),
-        good(S, "the last Seq of all", with(&shell, 32, &last.to_le_bytes())),
+        good(S, "the last Seq of all", with(&shell, 32, &(last - 1).to_le_bytes())),
         bad(S, "empty", vec![], "inner shell at offset 0: ends too early"),
         bad(S, "no chain", shell[..79].to_vec(), "inner shell at offset 48: ends too early"),
         bad(S, "no transaction", with(&shell, 28, &[0]), "inner shell at offset 28: carries no transaction"),
@@ -129,6 +136,12 @@ pub fn inner_shells() -> Vec<Vector> {
             S,
             "Seq of 2^53",
             with(&shell, 32, &(last + 1).to_le_bytes()),
+            "inner shell at offset 32: Seq exceeds 2^53",
+        ),
+        bad(
+            S,
+            "its second Seq is 2^53",
+            with(&shell, 32, &last.to_le_bytes()),
             "inner shell at offset 32: Seq exceeds 2^53",
         ),
         bad(S, "reserved bytes", with(&shell, 44, &[1]), "inner shell at offset 44: reserved bytes are not zero"),
