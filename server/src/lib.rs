@@ -43,3 +43,8 @@ pub use serve::{Addresses, Server, serve};
 
 #[cfg(test)]
 mod tests;
+
+/// Counts what a case of the fuzz targets holds of memory.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: stoa_fuzz::Counting = stoa_fuzz::Counting;

@@ -27,8 +27,14 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// An import frees on one thread what another took, which the system's allocator locks for.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Counts what a case of the fuzz targets holds of memory.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: stoa_fuzz::Counting = stoa_fuzz::Counting;
 
 /// Stoa, an identity store.
 #[derive(Parser)]

@@ -36,9 +36,25 @@ fn put_text(text: Option<&str>, out: &mut Vec<u8>) {
 }
 
 fn read_text(reader: &mut Reader<'_>) -> Result<Option<Box<str>>, DecodeError> {
-    let set = reader.u8()? != 0;
-    let text = reader.text()?;
-    Ok(set.then(|| text.into()))
+    let fault = reader.fault("is not UTF-8");
+    let text = reader.optional_bytes()?.map(std::str::from_utf8);
+    text.transpose().map_err(|_| fault).map(|text| text.map(Box::from))
+}
+
+/// A flag and a value, which is zero where the flag is not set.
+fn optional<'a, T: Default + PartialEq>(
+    reader: &mut Reader<'a>,
+    flag: impl FnOnce(&mut Reader<'a>) -> Result<bool, DecodeError>,
+    value: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<Option<T>, DecodeError> {
+    let is_set = flag(reader)?;
+    let fault = reader.fault("content without its flag");
+    let value = value(reader)?;
+    match (is_set, value == T::default()) {
+        (true, _) => Ok(Some(value)),
+        (false, true) => Ok(None),
+        (false, false) => Err(fault),
+    }
 }
 
 impl GroupRecord {
@@ -59,16 +75,16 @@ impl GroupRecord {
     /// Reads the record.
     ///
     /// # Errors
-    /// Cut short, or not UTF-8.
+    /// Cut short, not UTF-8, a flag that is unknown, bytes left over.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("group record", bytes);
         let reader = &mut reader;
         let (id, version, created_at_ms, updated_at_ms) =
             (reader.varint()?, reader.varint()?, reader.varint()?, reader.varint()?);
-        let ranked = reader.u8()? != 0;
-        let precedence = Some(reader.signed()?).filter(|_| ranked);
+        let precedence = optional(reader, Reader::flag, Reader::signed)?;
         let (description, role, kind, json) =
             (read_text(reader)?, read_text(reader)?, read_text(reader)?, read_text(reader)?);
+        reader.end()?;
         Ok(Self { id, version, created_at_ms, updated_at_ms, description, precedence, role, kind, json })
     }
 
@@ -120,7 +136,10 @@ impl FactorRecord {
     /// Cut short, or not UTF-8.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("factor record", bytes);
-        Ok(Self { label: read_text(&mut reader)?, created_at_ms: reader.varint()?, blob: reader.bytes()?.to_vec() })
+        let label = read_text(&mut reader)?;
+        let record = Self { label, created_at_ms: reader.varint()?, blob: reader.bytes()?.to_vec() };
+        reader.end()?;
+        Ok(record)
     }
 }
 
@@ -153,12 +172,15 @@ impl SignIn {
     /// Cut short.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new("sign-in state", bytes);
-        Ok(Self {
-            failures: u32::try_from(reader.varint()?).unwrap_or(u32::MAX),
+        let fault = reader.fault("failures exceed 32 bits");
+        let state = Self {
+            failures: u32::try_from(reader.varint()?).map_err(|_| fault)?,
             last_failure_ms: reader.varint()?,
             locked_until_ms: reader.varint()?,
             last_success_ms: reader.varint()?,
-        })
+        };
+        reader.end()?;
+        Ok(state)
     }
 }
 
@@ -207,15 +229,19 @@ impl AnswerRecord {
         let mut record =
             Self { seq: Seq(reader.u64()?), time_ms: reader.u64()?, request: reader.array()?, outcomes: Vec::new() };
         for _ in 0..reader.count(19)? {
+            let fault = reader.fault("flags are unknown");
             let flags = reader.u8()?;
-            let sub = Sub(reader.array()?);
-            let (version, changed) = (reader.varint()?, reader.varint()?);
+            if flags > 7 {
+                return Err(fault);
+            }
+            let flagged = |bit: u8| move |_: &mut Reader<'_>| Ok(flags & bit != 0);
             record.outcomes.push(Outcome {
-                sub: (flags & 1 != 0).then_some(sub),
-                version: (flags & 2 != 0).then_some(version),
-                changed: (flags & 4 != 0).then_some(changed),
+                sub: optional(&mut reader, flagged(1), |reader| reader.array())?.map(Sub),
+                version: optional(&mut reader, flagged(2), Reader::varint)?,
+                changed: optional(&mut reader, flagged(4), Reader::varint)?,
             });
         }
+        reader.end()?;
         Ok(record)
     }
 }
@@ -271,14 +297,72 @@ mod tests {
         assert_eq!(decode_document(&encode_document(4, "{}")).unwrap(), (4, "{}"));
     }
 
+    /// What reads is encoded in one way only.
+    fn read_all(bytes: &[u8]) {
+        let group = GroupRecord::decode(bytes).map(|record| record.encode());
+        let factor = FactorRecord::decode(bytes).map(|record| record.encode());
+        let sign_in = SignIn::decode(bytes).map(|state| state.encode());
+        let answer = AnswerRecord::decode(bytes).map(|record| record.encode());
+        let document = decode_document(bytes).map(|(version, json)| encode_document(version, json));
+        for again in [group, factor, sign_in, answer, document].into_iter().flatten() {
+            assert_eq!(again, bytes);
+        }
+    }
+
+    fn text() -> impl Strategy<Value = Option<Box<str>>> {
+        prop::option::of("\\PC{0,9}".prop_map(Box::from))
+    }
+
+    fn group() -> impl Strategy<Value = GroupRecord> {
+        (any::<[u64; 4]>(), any::<Option<i64>>(), [text(), text(), text(), text()]).prop_map(
+            |([id, version, created_at_ms, updated_at_ms], precedence, [description, role, kind, json])| GroupRecord {
+                id,
+                version,
+                created_at_ms,
+                updated_at_ms,
+                description,
+                precedence,
+                role,
+                kind,
+                json,
+            },
+        )
+    }
+
+    fn answer() -> impl Strategy<Value = AnswerRecord> {
+        let outcome = any::<(Option<[u8; 16]>, Option<u64>, Option<u64>)>()
+            .prop_map(|(sub, version, changed)| Outcome { sub: sub.map(Sub), version, changed });
+        (any::<(u64, [u8; 16], u64)>(), prop::collection::vec(outcome, 0..5))
+            .prop_map(|((time_ms, request, seq), outcomes)| AnswerRecord { time_ms, request, seq: Seq(seq), outcomes })
+    }
+
     proptest! {
         #[test]
         fn any_bytes_end_in_an_error_or_a_value(bytes: Vec<u8>) {
-            let _ = GroupRecord::decode(&bytes);
-            let _ = FactorRecord::decode(&bytes);
-            let _ = SignIn::decode(&bytes);
-            let _ = AnswerRecord::decode(&bytes);
-            let _ = decode_document(&bytes);
+            read_all(&bytes);
+        }
+
+        #[test]
+        fn every_record_comes_back_and_a_changed_one_is_refused_or_another(
+            group in group(),
+            answer in answer(),
+            (label, blob, numbers) in (text(), any::<Vec<u8>>(), any::<(u32, [u64; 3])>()),
+            change in any::<(prop::sample::Index, u8)>(),
+        ) {
+            let (failures, [last_failure_ms, locked_until_ms, last_success_ms]) = numbers;
+            let sign_in = SignIn { failures, last_failure_ms, locked_until_ms, last_success_ms };
+            let factor = FactorRecord { label, created_at_ms: last_failure_ms, blob };
+            prop_assert_eq!(&GroupRecord::decode(&group.encode()).unwrap(), &group);
+            prop_assert!(FactorRecord::decode(&factor.encode()).unwrap() == factor);
+            prop_assert_eq!(SignIn::decode(&sign_in.encode()).unwrap(), sign_in);
+            prop_assert_eq!(&AnswerRecord::decode(&answer.encode()).unwrap(), &answer);
+            for mut bytes in [group.encode(), factor.encode(), sign_in.encode(), answer.encode()] {
+                let at = change.0.index(bytes.len());
+                bytes[at] = change.1;
+                read_all(&bytes);
+                bytes.push(change.1);
+                read_all(&bytes);
+            }
         }
     }
 }

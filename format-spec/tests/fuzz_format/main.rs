@@ -33,7 +33,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_le_bytes(*octets) as usize)
 }
 
-/// Asserts that two encodings are one, but for the write version (u16 at `at`), which a reader does not keep.
+/// Asserts that two encodings are one, but for read and write version (the u16 before and at `at`), which a reader
+/// does not keep: it takes older and, for writing, newer ones.
 fn assert_same_but_version(again: &[u8], bytes: &[u8], at: usize, sum_at: usize) {
     let mut again = again.to_vec();
     assert_eq!(again.len(), bytes.len(), "another length");

@@ -81,7 +81,7 @@ fn fuzz_manifest() {
             let start = if decode_copy(bytes).is_ok() { 0 } else { bytes.len() / 2 };
             let bytes = &bytes[start..start + copy.len];
             let mut clear = copy.header.encode(copy.sealed.len());
-            // The write version is not kept: a newer one is read too.
+            // Versions are not kept.
             clear[8..12].copy_from_slice(&bytes[8..12]);
             assert_eq!(clear, copy.clear, "another encoding");
             let mut again = Vec::new();

@@ -102,3 +102,59 @@ fn equal_refusals_are_counted_together() {
     log.reset();
     assert!(log.newest(10).is_empty());
 }
+
+/// What is read of the stored users is written as what reads the same, whatever stands there.
+#[test]
+fn fuzz_acl() {
+    let mut users = std::collections::BTreeMap::new();
+    let mut web = actor(&["on", "+@signin", "-cred.get", "~acme", "%R~other-*", ">a secret of some length"]);
+    web.secrets.truncate(1);
+    users.insert(web.name().clone(), std::sync::Arc::new(web));
+    users.insert("admin".into(), std::sync::Arc::new(Actor::unlimited("admin")));
+    let seed = document::encode(&users);
+    let tokens = [
+        "\"format\"",
+        "\"users\"",
+        "\"name\"",
+        "\"rules\"",
+        "\"secrets\"",
+        "\"key\"",
+        "\"hash\"",
+        "\"+@all\"",
+        "\"-@dangerous\"",
+        "\"allpools\"",
+        "\"resetpools\"",
+        "\"nocommands\"",
+        "\"on\"",
+        "\"off\"",
+        "\"~*\"",
+        "\"&*\"",
+        "\"@email\"",
+        "\"nopass\"",
+        "\"+user.get\"",
+        "\"[a-\"",
+        "\\u0000",
+        "null",
+    ];
+    stoa_fuzz::Target::new("acl", |bytes, seen| match document::decode(bytes) {
+        Ok(users) => {
+            seen.count("users", users.len());
+            users.values().flat_map(|actor| actor.rules()).for_each(|rule| seen.message(&rule));
+            let kept = document::encode(&users);
+            let again = document::decode(&kept).unwrap_or_else(|error| panic!("what was kept is refused: {error}"));
+            assert_eq!(document::encode(&again), kept, "another document");
+            for (one, other) in users.values().zip(again.values()) {
+                for command in ["CRED.VERIFY", "USER.GET", "POOL.DROP", "ACL SETUSER"] {
+                    let Some(entry) = table().named(command.as_bytes()) else { continue };
+                    assert_eq!(one.check(entry, Some(b"acme")).is_ok(), other.check(entry, Some(b"acme")).is_ok());
+                }
+                assert_eq!(one.may_see("email"), other.may_see("email"));
+            }
+        }
+        Err(error) => seen.message(&error),
+    })
+    .seeds([seed.to_vec()])
+    .tokens(&tokens)
+    .memory(400, 256 << 10)
+    .explore();
+}

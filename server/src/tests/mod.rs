@@ -3,6 +3,7 @@
 mod access;
 mod client;
 mod connection;
+mod fuzz;
 pub(crate) mod harness;
 mod hostile;
 mod limits;

@@ -34,6 +34,8 @@ pub(crate) mod sniff;
 pub(crate) mod time;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod speed;
 #[cfg(test)]
 pub(crate) mod testing;
