@@ -30,8 +30,8 @@ abuse: ## The real server under abuse, and whether others wait longer for it: on
 mutants: ## Tries every deliberate bug of tests/mutants: each must be caught by its test
 	tests/mutants/run.py
 
-soak: ## Crash stores without end (or for STOA_SOAK_SECONDS), from the seed STOA_SOAK_SEED on
-	cargo test -p stoa-engine --test crash -- --ignored --nocapture soak
+soak: ## Crash stores (from the seed STOA_SOAK_SEED on) and fuzz parsers, without end or for STOA_SOAK_SECONDS
+	tests/fuzz/soak.sh
 
 test-tools:
 	tests/install.sh
