@@ -128,6 +128,10 @@ fn read_header(io: &dyn Io, dir: &Path, number: SegmentNumber, store: StoreId) -
     if header.number != number {
         return Err(damaged(number, 32, "the header is another segment's"));
     }
+    // Counting on from here must neither wrap nor go below the first of all.
+    if header.first_lsn.0 == 0 || header.first_lsn.0 >= 1 << 63 {
+        return Err(damaged(number, 48, "the segment's first lsn is out of bounds"));
+    }
     match header.store == store {
         true => Ok(header),
         false => Err(damaged(number, 16, "the segment belongs to another store")),
