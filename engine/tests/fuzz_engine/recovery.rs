@@ -39,7 +39,7 @@ fn segment() -> Vec<u8> {
     out
 }
 
-fn repair(bytes: &mut Vec<u8>) {
+fn repair(bytes: &mut [u8]) {
     if let Some(block) = bytes.get_mut(..BLOCK_BYTES) {
         let sum = crc32fast::hash(&block[..BLOCK_BYTES - 4]);
         block[BLOCK_BYTES - 4..].copy_from_slice(&sum.to_le_bytes());

@@ -43,7 +43,7 @@ fn frame(kind: FrameKind, sealed: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Mends the header of a segment, and every frame on a place where one may stand.
-fn repair(bytes: &mut Vec<u8>) {
+fn repair(bytes: &mut [u8]) {
     if bytes.starts_with(b"STOAWAL\n") {
         mend_sum(bytes, 0, BLOCK_BYTES - 4);
     }

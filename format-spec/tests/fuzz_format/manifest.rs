@@ -64,7 +64,7 @@ fn body() -> ManifestBody {
 }
 
 /// Mends the copy at the start, and the one in the middle.
-fn repair(bytes: &mut Vec<u8>) {
+fn repair(bytes: &mut [u8]) {
     for start in [0, bytes.len() / 2] {
         let copy = &mut bytes[start..];
         if let Some(at) = u32_at(copy, 12).and_then(|len| len.checked_sub(4)).filter(|at| at + 4 <= copy.len()) {

@@ -34,7 +34,7 @@ fn file() -> Vec<u8> {
 }
 
 /// Mends header, trailer, and the frames that follow each other.
-fn repair(bytes: &mut Vec<u8>) {
+fn repair(bytes: &mut [u8]) {
     mend_sum(bytes, 0, HEADER_BYTES - 4);
     if let Some(trailer) = bytes.len().checked_sub(TRAILER_BYTES) {
         mend_sum(&mut bytes[trailer..], 0, TRAILER_BYTES - 4);

@@ -13,7 +13,7 @@ use super::manifest::file_ref;
 use super::{assert_same_but_version, mend_sum, refused, u32_at};
 
 /// Mends a checksum over everything in the last four octets.
-fn repair_end(bytes: &mut Vec<u8>) {
+fn repair_end(bytes: &mut [u8]) {
     if let Some(at) = bytes.len().checked_sub(4) {
         mend_sum(bytes, 0, at);
     }

@@ -41,7 +41,7 @@ pub struct Target<'a> {
     name: &'static str,
     seeds: Vec<Vec<u8>>,
     tokens: Vec<Vec<u8>>,
-    repair: Option<fn(&mut Vec<u8>)>,
+    repair: Option<fn(&mut [u8])>,
     input_bytes_max: usize,
     memory: Memory,
     run: Box<dyn Fn(&[u8], &mut Seen) + 'a>,
@@ -85,7 +85,7 @@ impl<'a> Target<'a> {
 
     /// Makes the checksums of a changed input right, so that what is behind them is reached.
     #[must_use]
-    pub fn repair(mut self, repair: fn(&mut Vec<u8>)) -> Self {
+    pub fn repair(mut self, repair: fn(&mut [u8])) -> Self {
         self.repair = Some(repair);
         self
     }
@@ -382,7 +382,7 @@ mod tests {
         bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
     }
 
-    fn mend(input: &mut Vec<u8>) {
+    fn mend(input: &mut [u8]) {
         if let Some(end) = input.len().checked_sub(1) {
             input[end] = sum_of(&input[..end]);
         }
