@@ -4,9 +4,9 @@ use stoa_format::erasure::{Erasure, PendingErasure};
 use stoa_format::history::{self, HistoryHeader, Records, append_record};
 use stoa_format::install::Install;
 use stoa_format::keyfile::{KEY_FILE_BYTES, KeyFile, PassphraseCost, Protection};
-use stoa_format::store::{CatalogueBody, CatalogueEntry, CatalogueFile, StoreFile};
+use stoa_format::store::{CatalogueBody, CatalogueEntry, CatalogueFile, LeftFrames, LogDocument, StoreFile};
 use stoa_format::wrapped::WrappedKey;
-use stoa_format::{DecodeError, FileId, PoolId, Seq, StoreId};
+use stoa_format::{DecodeError, FileId, PoolId, SegmentNumber, Seq, StoreId};
 use stoa_fuzz::{Seen, Target};
 
 use super::manifest::file_ref;
@@ -85,6 +85,16 @@ fn fuzz_store() {
 fn fuzz_catalogue() {
     let run = |bytes: &[u8], seen: &mut Seen| same(bytes, seen, CatalogueBody::decode, CatalogueBody::encode);
     Target::new("catalogue", run).seeds([catalogue_body().encode()]).explore();
+}
+
+#[test]
+fn fuzz_log_document() {
+    let left = [(1, 3), (9, 8)];
+    let left =
+        left.map(|(from, to)| LeftFrames { pool: PoolId([4; 16]), kept_from: Seq(from), up_to: Seq(to) }).to_vec();
+    let document = LogDocument { first_segment: SegmentNumber(5), left };
+    let run = |bytes: &[u8], seen: &mut Seen| same(bytes, seen, LogDocument::decode, LogDocument::encode);
+    Target::new("log_document", run).seeds([document.encode(), LogDocument::default().encode()]).explore();
 }
 
 #[test]
