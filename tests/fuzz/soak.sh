@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Crash images and fuzz targets beside each other: without end, or for STOA_SOAK_SECONDS. Each round gives every target
-# STOA_FUZZ_SECONDS (60) and says how many inputs it tried; what went somewhere new is kept in target/fuzz/corpus, where
+# STOA_FUZZ_SECONDS (60) and a seed of its own, and says how many inputs it tried; what went somewhere new is kept in target/fuzz/corpus, where
 # the next round takes it up. Ends with the first failure, which says how it is tried again.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,7 +15,7 @@ crash=$!
 trap 'kill $crash 2>/dev/null || true' EXIT
 since=$SECONDS
 while [ -z "$seconds" ] || [ $((SECONDS - since)) -lt "$seconds" ]; do
-  cargo test --workspace "${parsers[@]}" fuzz_ -- --nocapture 2>&1 | grep -E '^(fuzz|  |error|test .*FAILED)'
+  STOA_FUZZ_SEED=$(date +%s%N) cargo test --workspace "${parsers[@]}" fuzz_ -- --nocapture 2>&1 | grep -E '^(fuzz|  |error|test .*FAILED)'
   if [ -n "$(jobs -rp)" ]; then continue; fi
   wait $crash
   [ -n "$seconds" ] || break

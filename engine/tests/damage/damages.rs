@@ -1,4 +1,5 @@
 //! What is done to a store's files: one damage at a time.
+#![allow(clippy::single_range_in_vec_init, reason = "lists of ranges of bytes, some with one range")]
 
 use std::ops::Range;
 use std::sync::Arc;

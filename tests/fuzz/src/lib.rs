@@ -14,7 +14,7 @@
 //! | variable | means |
 //! | --- | --- |
 //! | `STOA_FUZZ_SECONDS` | time for each target; 2 unless it is set |
-//! | `STOA_FUZZ_SEED` | the number that all inputs are made from; the clock's unless it is set |
+//! | `STOA_FUZZ_SEED` | the number that all inputs are made from; 1 unless it is set, so that whoever changed nothing meets nothing new |
 //! | `STOA_FUZZ_CASE` | a file: tries it and nothing else |
 //! | `STOA_FUZZ_CORPUS` | a directory: takes up from there what was kept as a new start, and leaves there what is found |
 //! | `STOA_FUZZ_LAST` | if set, each input is written to `target/fuzz/last` before it is tried: for what ends the process |
