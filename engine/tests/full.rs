@@ -177,3 +177,28 @@ fn a_full_disk_is_opened_on_the_reserve() {
     one(&pool, delete(0)).unwrap();
     assert!(!is_there(&pool, 0));
 }
+
+#[test]
+fn a_segment_that_was_being_made_does_not_keep_a_full_disk_from_being_opened() {
+    let disk = SimDisk::new(12);
+    let store = open(&disk);
+    store.create_pool("acme", None, None).unwrap();
+    let pool = store.pool("acme").unwrap();
+    let capacity = disk.used_bytes() + (1 << 20);
+    disk.set_capacity(capacity);
+    let (count, error) = fill(&pool, 0);
+    assert_eq!((error.kind(), reserve_bytes(&disk)), (ErrorKind::NoSpace, 0), "{error}");
+    drop((pool, store));
+    let disk = disk.kill();
+    disk.set_capacity(capacity);
+    // What a process that was killed had made of it took all that the reserve had given back.
+    let spare = disk.io().open("DATA/wal/spare.wal".as_ref(), stoa_engine::io::OpenMode::Create).unwrap();
+    let left = disk.io().free_bytes("DATA".as_ref()).unwrap();
+    spare.write_zeroes(0, left).unwrap();
+    drop(spare);
+    assert!(disk.io().free_bytes("DATA".as_ref()).unwrap() < 128 << 10);
+    let store = open(&disk);
+    let pool = store.pool("acme").unwrap();
+    assert!(is_there(&pool, 0) && is_there(&pool, count - 1) && !is_there(&pool, count));
+    one(&pool, delete(0)).unwrap();
+}

@@ -28,7 +28,7 @@ use crate::pool::open::{Keyring, PoolFrame, PoolSecrets, lock};
 use crate::pool::schema::{Schema, SchemaPatch};
 use crate::pool::version::SCHEMA_DOCUMENT;
 use crate::run::RunEnv;
-use crate::wal::{FramePlace, Log, Room, first_segment, io_error, recover};
+use crate::wal::{FramePlace, Log, Room, Spare, first_segment, io_error, recover};
 
 /// The store file and the catalogue are small.
 const SMALL_FILE_MAX_BYTES: u64 = 1 << 30;
@@ -222,6 +222,7 @@ fn open_locked(
     // From here on the directory changes: everything that could refuse has been asked.
     // A copy of STORE that was put back may be older than the log.
     file.incarnation = file.incarnation.max(recovery.incarnation) + 1;
+    Spare::remove_leftovers(&*io, &wal_dir);
     let store_path = options.data.join("STORE");
     let reserve = Reserve::find(&*io, &options.data, options.limits.reserve_bytes);
     let segment_bytes = options.limits.log_segment_bytes;

@@ -166,9 +166,14 @@ impl Shared {
         }
         self.background(Box::new(move || {
             // Where that fails, the next segment is made when it is needed, and that says why it cannot be.
-            if let Ok(spare) = Spare::make(&*io, &dir, bytes) {
-                shared.pipeline.log().put_spare(spare);
-                shared.reserve.grow(&*io, &shared.data, bytes);
+            match Spare::make(&*io, &dir, bytes) {
+                // The disk was full meanwhile: what the reserve gave back is for others.
+                Ok(spare) if shared.reserve.is_given_back() => drop(spare.discard(&*io)),
+                Ok(spare) => {
+                    shared.pipeline.log().put_spare(spare);
+                    shared.reserve.grow(&*io, &shared.data, bytes);
+                }
+                Err(_) => {}
             }
             shared.making_spare.store(false, std::sync::atomic::Ordering::Relaxed);
         }));

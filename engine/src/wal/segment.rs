@@ -54,6 +54,14 @@ impl Spare {
         Self::make_at(io, dir.join(NEXT_NAME), bytes)
     }
 
+    /// Removes what a process that was killed had made ahead, or was making: on a full disk there is no room but that.
+    pub fn remove_leftovers(io: &dyn Io, dir: &Path) {
+        for name in [SPARE_NAME, NEXT_NAME] {
+            // Mostly there is none; one that stays is written over by the next.
+            let _ = io.remove_file(&dir.join(name));
+        }
+    }
+
     fn make_at(io: &dyn Io, path: PathBuf, bytes: u64) -> Result<Self> {
         let made = io.open(&path, OpenMode::Create).and_then(|file| {
             file.set_len(0)?;
