@@ -145,7 +145,8 @@ mod tests {
 
     struct SlowFile(Arc<dyn File>, Arc<AtomicBool>);
 
-    const READ_MS: u64 = 150;
+    /// Long beside the pauses of a busy machine.
+    const READ_MS: u64 = 400;
 
     macro_rules! delegate {
         ($($name:ident($($arg:ident: $ty:ty),*) -> $out:ty;)*) => {
