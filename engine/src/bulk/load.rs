@@ -258,14 +258,13 @@ impl BulkLoad {
 
 /// A load is for a pool without users, groups or files.
 pub(super) fn check_unused(pool: &OpenPool, version: &crate::pool::version::Version) -> Result<()> {
-    let of_tokens = |flat: &[u8]| keyspace::split_flat(flat).0 == keyspace::TOKENS;
-    let all = bytes::Bytes::new();
+    let lasting = || keyspace::ALL.iter().filter(|keyspace| **keyspace != keyspace::TOKENS);
     let used = !version.runs.files.is_empty()
         || !version.runs.live.is_empty()
         || pool.groups.load(Relaxed) > 0
         || version.memtables().any(|memtable| {
             memtable.changed_users(Ordinal(0), Seq(u64::MAX)).next().is_some()
-                || memtable.keys_from(&all, Seq(u64::MAX)).any(|(flat, _)| !of_tokens(&flat))
+                || lasting().any(|keyspace| memtable.may_hold(&[keyspace.0]))
         });
     match used {
         false => Ok(()),

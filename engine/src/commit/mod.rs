@@ -9,6 +9,7 @@
 //!    sync leaves nothing to undo. The conflict table bridges the time in between.
 //! 4. The leader reads no page: what a transaction rests on was read by its writer, who names it.
 
+pub(crate) mod conflicts;
 mod handoff;
 #[cfg(test)]
 mod handoff_tests;

@@ -14,9 +14,6 @@ use crate::pool::open::{Sequencer, lock};
 use crate::pool::request::Committed;
 use crate::store::Shared;
 
-/// Beyond this the conflict table is pruned to what drafts in flight can need.
-const CONFLICTS_MAX: usize = 1 << 17;
-
 /// One pool's part of a batch.
 pub(super) struct Frame {
     pub target: Target,
@@ -110,7 +107,7 @@ fn number(
         }
         let seq = Seq(sequencer.next_seq);
         sequencer.next_seq += 1;
-        sequencer.written.extend(prepared.writes.iter().map(|key| (*key, seq.0)));
+        sequencer.conflicts.note(&prepared.writes, seq.0);
         if let Some(at) = prepared.seq_at {
             prepared.body[at..at + 8].copy_from_slice(&seq.0.to_le_bytes());
         }
@@ -120,10 +117,7 @@ fn number(
     if answers.is_empty() {
         return None;
     }
-    if sequencer.written.len() > CONFLICTS_MAX {
-        sequencer.floor = visible;
-        sequencer.written.retain(|_, seq| *seq > visible);
-    }
+    sequencer.conflicts.prune(visible);
     let sealed_len = plain.len() + crate::keys::SEAL_OVERHEAD_BYTES;
     let mut inner = InnerShell {
         pool,
@@ -161,9 +155,7 @@ impl Sequencer {
     /// Goes on from `next_seq`, as if what had it and came after it had not been numbered.
     fn take_back(&mut self, next_seq: Seq, chain: [u8; 32]) {
         (self.next_seq, self.chain) = (next_seq.0, chain);
-        // What stood in the table before is lost: at worst a draft is sent back that need not be.
-        let last = next_seq.0 - 1;
-        self.written.values_mut().for_each(|seq| *seq = last.min(*seq));
+        self.conflicts.take_back(next_seq.0 - 1);
     }
 
     /// Whether something that the draft rests on was written since its snapshot.
@@ -175,11 +167,6 @@ impl Sequencer {
         if base + 1 == self.next_seq {
             return false;
         }
-        base < self.floor
-            || prepared
-                .reads
-                .iter()
-                .chain(&prepared.writes)
-                .any(|key| self.written.get(key).is_some_and(|seq| *seq > base))
+        self.conflicts.any_after(base, prepared.reads.iter().chain(&prepared.writes))
     }
 }

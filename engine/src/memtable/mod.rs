@@ -1,23 +1,31 @@
 //! The versioned state since the last flush: what was committed, ordered by key and then by Seq.
 //!
 //! Invariants:
-//! 1. Only the commit leader inserts, in ascending order of Seq; readers need no lock.
+//! 1. Only the commit leader inserts, in ascending order of Seq. Readers wait for one insertion at most.
 //! 2. Nothing is ever changed or removed: a reader that pins a Seq sees the same for as long as it
 //!    holds the memtable. A flush drops the whole memtable.
 //! 3. One packed delta a user and transaction: a commit makes one insertion a user, not one an
 //!    attribute.
 //! 4. A list a keyspace: most commits and look-ups meet keyspaces of which the memtable holds nothing,
-//!    and those cost nothing.
+//!    and those cost nothing. Of users and aliases, which every sign-in asks for, a filter says which it may hold.
+
+mod filter;
+mod ordered;
 
 use std::cmp::Reverse;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
-use crossbeam_skiplist::SkipMap;
 use stoa_format::ops::{Cells, PUT_CREATES};
-use stoa_format::{Keyspace, Ordinal, Seq};
+use stoa_format::{DecodeError, Keyspace, Ordinal, Seq};
 
-/// What an entry costs besides its bytes: skip-list node and handles.
+use crate::index::Direction;
+use crate::pool::keyspace::{ALIAS_BYTES, ALIASES, first_number, flat_key, last_number};
+use filter::Filter;
+use ordered::Ordered;
+
+/// What an entry costs besides its bytes: its place in a B-tree that is two thirds full, and handles.
 const ENTRY_OVERHEAD_BYTES: u64 = 120;
 
 /// What one transaction did to one user.
@@ -41,13 +49,55 @@ impl Delta {
     }
 }
 
+/// Ordinal, then the newest first.
 type UserKey = (u64, Reverse<u64>);
 
-/// Keyspace and key in one, then the newest first.
+/// A key of [`ALIASES`] taken apart, then the newest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct AliasKey {
+    attr: u16,
+    hash: u64,
+    ordinal: u64,
+    seq: Reverse<u64>,
+}
+
+/// An alias with its keyspace's octet in front.
+type FlatAlias = [u8; 1 + ALIAS_BYTES];
+
+impl AliasKey {
+    fn new(alias: &[u8; ALIAS_BYTES], seq: u64) -> Self {
+        let [a, b, rest @ ..] = alias;
+        let (hash, ordinal) = (first_number(rest), last_number(rest));
+        Self {
+            attr: u16::from_be_bytes([*a, *b]),
+            hash: hash.unwrap_or_default(),
+            ordinal: ordinal.unwrap_or_default(),
+            seq: Reverse(seq),
+        }
+    }
+
+    /// The least alias that is not below `flat`, up to those that begin with it, at the greatest Seq or the least.
+    fn bound(flat: &[u8], seq: u64) -> Self {
+        let mut alias = [0; ALIAS_BYTES];
+        let key = flat.get(1..).unwrap_or_default();
+        let len = key.len().min(ALIAS_BYTES);
+        alias[..len].copy_from_slice(&key[..len]);
+        Self::new(&alias, seq)
+    }
+
+    fn flat(&self) -> FlatAlias {
+        let mut flat = [ALIASES.0; 1 + ALIAS_BYTES];
+        flat[1..3].copy_from_slice(&self.attr.to_be_bytes());
+        flat[3..11].copy_from_slice(&self.hash.to_be_bytes());
+        flat[11..].copy_from_slice(&self.ordinal.to_be_bytes());
+        flat
+    }
+}
+
+/// Any other flat key, then the newest first.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct FlatKey {
-    /// The first 16 octets as a number that sorts as they do: it settles most comparisons within the
-    /// list's own nodes, without a look at the key behind them.
+    /// The first 16 octets as a number that sorts as they do: it settles most comparisons without a look at the key.
     head: u128,
     flat: Bytes,
     seq: Reverse<u64>,
@@ -62,39 +112,63 @@ impl FlatKey {
     }
 }
 
-/// Lists of keys: one a keyspace, the last one for all further.
+/// Lists of keys: one a keyspace, the last one for all further. That of the aliases is empty.
 const KEY_LISTS: usize = 16;
-
-type KeyList = SkipMap<FlatKey, Option<Bytes>>;
 
 /// One memtable: active while it takes commits, frozen once a flush has begun.
 #[derive(Default)]
 pub struct Memtable {
-    users: SkipMap<UserKey, Delta>,
-    keys: [KeyList; KEY_LISTS],
+    users: Ordered<UserKey, Delta>,
+    users_filter: Filter,
+    /// Whether the alias was set, or deleted.
+    aliases: Ordered<AliasKey, bool>,
+    aliases_filter: Filter,
+    keys: [Ordered<FlatKey, Option<Bytes>>; KEY_LISTS],
     size_bytes: AtomicU64,
 }
+
+/// A flat key, the Seq that set it, its value; `None` if it was deleted.
+type KeyEntry = (Bytes, u64, Option<Bytes>);
 
 impl Memtable {
     /// Adds a user's delta at `seq`.
     pub fn put(&self, ordinal: Ordinal, seq: Seq, delta: Delta) {
         self.grow(delta.cells.len());
+        self.users_filter.add(spread(ordinal.0));
         self.users.insert((ordinal.0, Reverse(seq.0)), delta);
     }
 
-    /// Sets or deletes a key at `seq`. `flat` is the keyspace's octet and the key.
-    pub fn set_key(&self, flat: Bytes, seq: Seq, value: Option<Bytes>) {
-        self.grow(flat.len() + value.as_ref().map_or(0, Bytes::len));
-        self.list(&flat).insert(FlatKey::new(flat, seq.0), value);
+    /// Sets or deletes a key at `seq`.
+    ///
+    /// # Errors
+    /// An alias that is not [`ALIAS_BYTES`] long.
+    pub fn set_key(&self, keyspace: Keyspace, key: &[u8], seq: Seq, value: Option<Bytes>) -> Result<(), DecodeError> {
+        self.grow(1 + key.len() + value.as_ref().map_or(0, Bytes::len));
+        if keyspace == ALIASES {
+            let alias = key.try_into().map_err(|_| DecodeError::new("alias", 0, "is not 18 bytes long"))?;
+            let key = AliasKey::new(alias, seq.0);
+            self.aliases_filter.add(spread_alias(key.attr, key.hash));
+            self.aliases.insert(key, value.is_some());
+        } else {
+            let flat = flat_key(keyspace, key);
+            self.list(&flat).insert(FlatKey::new(flat, seq.0), value);
+        }
+        Ok(())
     }
 
-    fn list(&self, flat: &[u8]) -> &KeyList {
+    fn list(&self, flat: &[u8]) -> &Ordered<FlatKey, Option<Bytes>> {
         &self.keys[list_number(flat)]
     }
 
     /// Whether it may hold keys that begin so; `prefix` holds a keyspace's octet.
     pub fn may_hold(&self, prefix: &[u8]) -> bool {
-        !self.list(prefix).is_empty()
+        if !is_alias(prefix) {
+            return !self.list(prefix).is_empty();
+        }
+        // With the hash of a value, or without.
+        let sought = prefix.len() >= 11;
+        let bound = AliasKey::bound(prefix, 0);
+        !self.aliases.is_empty() && (!sought || self.aliases_filter.may_hold(spread_alias(bound.attr, bound.hash)))
     }
 
     fn grow(&self, bytes: usize) {
@@ -108,86 +182,71 @@ impl Memtable {
 
     /// Whether nothing was committed into it.
     pub fn is_empty(&self) -> bool {
-        self.users.is_empty() && self.keys.iter().all(SkipMap::is_empty)
+        self.users.is_empty() && self.aliases.is_empty() && self.keys.iter().all(Ordered::is_empty)
     }
 
-    /// The deltas of one user, newest first, from `seq` backwards. Answers the first that `visit`
-    /// makes something of.
+    /// The deltas of one user, newest first, from `seq` backwards. Answers the first that `visit`, which must be
+    /// short, makes something of.
     pub fn user<T>(&self, ordinal: Ordinal, seq: Seq, mut visit: impl FnMut(&Delta) -> Option<T>) -> Option<T> {
-        let from = (ordinal.0, Reverse(seq.0));
-        let to = (ordinal.0, Reverse(0));
-        self.users.range(from..=to).find_map(|entry| visit(entry.value()))
+        if self.users.is_empty() || !self.users_filter.may_hold(spread(ordinal.0)) {
+            return None;
+        }
+        let (from, to) = ((ordinal.0, Reverse(seq.0)), (ordinal.0, Reverse(0)));
+        self.users.find(from..=to, |_, delta| visit(delta))
     }
 
     /// The users with a delta at or before `seq`, in ascending order from `from`, each once.
     pub fn changed_users(&self, from: Ordinal, seq: Seq) -> impl Iterator<Item = Ordinal> + '_ {
+        let first = Bound::Included((from.0, Reverse(u64::MAX)));
+        let at = move |key: &UserKey, _: &Delta| (key.1.0 <= seq.0).then_some(key.0);
         let mut last = None;
-        self.users.range((from.0, Reverse(u64::MAX))..).filter_map(move |entry| {
-            let (ordinal, Reverse(at)) = *entry.key();
-            if at > seq.0 || last == Some(ordinal) {
-                return None;
-            }
-            last = Some(ordinal);
-            Some(Ordinal(ordinal))
-        })
+        let changed = self.users.walk(Direction::Ascending, first, at);
+        changed.filter(move |ordinal| last.replace(*ordinal) != Some(*ordinal)).map(Ordinal)
     }
 
     /// The deltas at or before `seq`: ascending by ordinal, newest first within one.
     pub fn deltas_at(&self, seq: Seq) -> impl Iterator<Item = (Ordinal, Delta)> + '_ {
-        let seen = self.users.iter().filter(move |entry| entry.key().1.0 <= seq.0);
-        seen.map(|entry| (Ordinal(entry.key().0), entry.value().clone()))
-    }
-
-    /// Whether a key of this keyspace was set or deleted after `seq`.
-    pub fn has_keys_after(&self, keyspace: Keyspace, seq: Seq) -> bool {
-        let mut entries = self.list(&[keyspace.0]).iter();
-        entries.any(|entry| entry.key().flat.first() == Some(&keyspace.0) && entry.key().seq.0 > seq.0)
+        let at = move |key: &UserKey, delta: &Delta| (key.1.0 <= seq.0).then(|| (Ordinal(key.0), delta.clone()));
+        self.users.walk(Direction::Ascending, Bound::Unbounded, at)
     }
 
     /// All deltas: ascending by ordinal, newest first within one.
     pub fn deltas(&self) -> impl Iterator<Item = (Ordinal, Delta)> + '_ {
-        self.users.iter().map(|entry| (Ordinal(entry.key().0), entry.value().clone()))
+        self.deltas_at(Seq(u64::MAX))
+    }
+
+    /// Whether a key of this keyspace was set or deleted after `seq`.
+    pub fn has_keys_after(&self, keyspace: Keyspace, seq: Seq) -> bool {
+        let start = [keyspace.0];
+        self.entries(&start, Direction::Ascending, &start).any(|(_, at, _)| at > seq.0)
     }
 
     /// What this memtable says of a key at `seq`: `None` for nothing, `Some(None)` for deleted.
     pub fn key(&self, flat: &Bytes, seq: Seq) -> Option<Option<Bytes>> {
-        let list = self.list(flat);
-        if list.is_empty() {
+        if !self.may_hold(flat) {
             return None;
+        }
+        if is_alias(flat) {
+            let (from, to) = (AliasKey::bound(flat, seq.0), AliasKey::bound(flat, 0));
+            return self.aliases.find(from..=to, |_, is_set| Some(is_set.then(Bytes::new)));
         }
         let from = FlatKey::new(flat.clone(), seq.0);
         let to = FlatKey { seq: Reverse(0), ..from.clone() };
-        list.range(from..=to).next().map(|entry| entry.value().clone())
+        self.list(flat).find(from..=to, |_, value| Some(value.clone()))
     }
 
-    /// The newest entry at or before `seq` of each key from `from` on, in ascending order of key.
-    /// Keys are flat: they begin with their keyspace's octet.
-    pub fn keys_from(&self, from: &Bytes, seq: Seq) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
-        let mut last: Option<Bytes> = None;
-        let first = FlatKey::new(from.clone(), u64::MAX);
-        let lists = self.keys[list_number(from)..].iter();
-        lists.flat_map(move |list| list.range(first.clone()..)).filter_map(move |entry| {
-            let FlatKey { flat: key, seq: Reverse(at), .. } = entry.key();
-            if *at > seq.0 || last.as_ref() == Some(key) {
-                return None;
-            }
-            last = Some(key.clone());
-            Some((key.clone(), entry.value().clone()))
-        })
-    }
-
-    /// The newest entry at or before `seq` of each key of `prefix` from `from` on, in ascending order.
+    /// The newest entry at or before `seq` of each key of `prefix` from `from` on, in ascending order. Keys are flat:
+    /// they begin with their keyspace's octet.
     pub fn keys_up(&self, prefix: Bytes, from: &Bytes, seq: Seq) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
         let mut last: Option<Bytes> = None;
-        let entries = self.list(&prefix).range(FlatKey::new(from.clone(), u64::MAX)..);
-        // What is newer is passed over, but never beyond the prefix.
-        entries.take_while(move |entry| entry.key().flat.starts_with(&prefix)).filter_map(move |entry| {
-            let FlatKey { flat: key, seq: Reverse(at), .. } = entry.key();
-            if *at > seq.0 || last.as_ref() == Some(key) {
+        // What is newer is passed over.
+        let entries = self.entries(&prefix, Direction::Ascending, from).filter(move |(_, at, _)| *at <= seq.0);
+        entries.filter_map(move |(key, _, value)| {
+            if last.as_ref() == Some(&key) {
                 return None;
             }
             last = Some(key.clone());
-            Some((key.clone(), entry.value().clone()))
+            Some((key, value))
         })
     }
 
@@ -198,20 +257,16 @@ impl Memtable {
         below: &Bytes,
         seq: Seq,
     ) -> impl Iterator<Item = (Bytes, Option<Bytes>)> + '_ {
-        let entries = self.list(&prefix).range(..FlatKey::new(below.clone(), u64::MAX)).rev();
-        let mut entries = entries.take_while(move |entry| entry.key().flat.starts_with(&prefix)).peekable();
+        let mut entries = self.entries(&prefix, Direction::Descending, below).peekable();
         std::iter::from_fn(move || {
             loop {
-                let oldest = entries.next()?;
-                let key = oldest.key().flat.clone();
-                let mut entry = Some(oldest);
-                let mut newest = None;
+                let (key, at, value) = entries.next()?;
+                let mut newest = (at <= seq.0).then_some(value);
                 // Of one key the oldest comes first: the last that is not too new has the word.
-                while let Some(found) = entry {
-                    if found.key().seq.0 <= seq.0 {
-                        newest = Some(found.value().clone());
+                while let Some((_, at, value)) = entries.next_if(|(next, ..)| *next == key) {
+                    if at <= seq.0 {
+                        newest = Some(value);
                     }
-                    entry = entries.next_if(|next| next.key().flat == key);
                 }
                 if let Some(value) = newest {
                     return Some((key, value));
@@ -219,24 +274,67 @@ impl Memtable {
             }
         })
     }
+
+    /// All entries of the keys of `prefix`: up from `bound` on, newest first, or down from below it, oldest first.
+    /// Going down, `bound` is not beyond the keys of `prefix`.
+    fn entries(&self, prefix: &[u8], direction: Direction, bound: &[u8]) -> Box<dyn Iterator<Item = KeyEntry> + '_> {
+        let up = direction == Direction::Ascending;
+        let (prefix, bound) = (Bytes::copy_from_slice(prefix), Bytes::copy_from_slice(bound));
+        if is_alias(&prefix) {
+            let start = match direction {
+                Direction::Ascending => Bound::Included(AliasKey::bound(&bound, u64::MAX)),
+                Direction::Descending if is_alias(&bound) => Bound::Included(AliasKey::bound(&bound, 0)),
+                Direction::Descending => Bound::Unbounded,
+            };
+            // A bound may be longer than an alias, or shorter.
+            let within = move |flat: &[u8]| (flat < &bound[..]) != up;
+            let take = move |key: &AliasKey, is_set: &bool| {
+                let flat = key.flat();
+                within(&flat).then(|| (flat, key.seq.0, *is_set))
+            };
+            let aliases = self.aliases.walk(direction, start, take);
+            let aliases = aliases.take_while(move |(flat, ..)| flat.starts_with(&prefix));
+            return Box::new(
+                aliases.map(|(flat, seq, is_set)| (Bytes::copy_from_slice(&flat), seq, is_set.then(Bytes::new))),
+            );
+        }
+        let list = self.list(&prefix);
+        let start = match direction {
+            Direction::Ascending => Bound::Included(FlatKey::new(bound, u64::MAX)),
+            Direction::Descending => Bound::Excluded(FlatKey::new(bound, u64::MAX)),
+        };
+        let take = |key: &FlatKey, value: &Option<Bytes>| Some((key.flat.clone(), key.seq.0, value.clone()));
+        Box::new(list.walk(direction, start, take).take_while(move |(flat, ..)| flat.starts_with(&prefix)))
+    }
 }
 
-/// The list of keys that begin so: in ascending order, as the keys.
+/// The list of keys that begin so.
 fn list_number(flat: &[u8]) -> usize {
     flat.first().map_or(0, |octet| usize::from(*octet).min(KEY_LISTS - 1))
 }
 
-/// A key with its keyspace in front.
-pub fn flat_key(keyspace: Keyspace, key: &[u8]) -> Bytes {
-    let mut flat = Vec::with_capacity(1 + key.len());
-    flat.push(keyspace.0);
-    flat.extend_from_slice(key);
-    Bytes::from(flat)
+fn is_alias(flat: &[u8]) -> bool {
+    flat.first() == Some(&ALIASES.0)
+}
+
+/// An odd number, so that nothing is lost: 2^64 over the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Numbers that follow each other, far apart in all their bits.
+fn spread(number: u64) -> u64 {
+    let wide = u128::from(number ^ SPREAD) * u128::from(SPREAD);
+    wide as u64 ^ (wide >> 64) as u64
+}
+
+/// One value under two attributes is two aliases.
+fn spread_alias(attr: u16, hash: u64) -> u64 {
+    hash ^ u64::from(attr).wrapping_mul(SPREAD)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::keyspace::{Key, flat_key};
     use stoa_format::AttrId;
     use stoa_format::ops::{CellRef, encode_cells};
 
@@ -258,29 +356,71 @@ mod tests {
             })
         };
         assert_eq!((read(4), read(5), read(6), read(7)), (None, Some(1), Some(1), Some(2)));
-        let key = flat_key(Keyspace(1), b"k");
-        table.set_key(key.clone(), Seq(5), Some(Bytes::from_static(b"v")));
-        table.set_key(key.clone(), Seq(6), None);
+        let set = |keyspace, key: &[u8], seq, value| table.set_key(Keyspace(keyspace), key, Seq(seq), value).unwrap();
+        let key = flat_key(Keyspace(6), b"k");
+        set(6, b"k", 5, Some(Bytes::from_static(b"v")));
+        set(6, b"k", 6, None);
         assert_eq!(table.key(&key, Seq(4)), None);
         assert_eq!(table.key(&key, Seq(5)), Some(Some(Bytes::from_static(b"v"))));
         assert_eq!(table.key(&key, Seq(9)), Some(None));
-        let from = flat_key(Keyspace(1), b"");
-        assert_eq!(table.keys_from(&from, Seq(5)).count(), 1);
-        assert_eq!(table.keys_from(&from, Seq(6)).next(), Some((key.clone(), None)));
-        table.set_key(flat_key(Keyspace(1), b"l"), Seq(7), Some(Bytes::new()));
-        table.set_key(flat_key(Keyspace(2), b"k"), Seq(5), Some(Bytes::new()));
+        let from = flat_key(Keyspace(6), b"");
+        assert_eq!(table.keys_up(from.clone(), &from, Seq(5)).count(), 1);
+        assert_eq!(table.keys_up(from.clone(), &from, Seq(6)).next(), Some((key.clone(), None)));
+        set(6, b"l", 7, Some(Bytes::new()));
+        set(7, b"k", 5, Some(Bytes::new()));
         for seq in 4..9 {
             let mut up: Vec<_> = table.keys_up(from.clone(), &from, Seq(seq)).collect();
-            let down: Vec<_> = table.keys_down(from.clone(), &flat_key(Keyspace(2), b""), Seq(seq)).collect();
+            let down: Vec<_> = table.keys_down(from.clone(), &flat_key(Keyspace(7), b""), Seq(seq)).collect();
             up.reverse();
             assert_eq!(up, down);
             assert_eq!(up.len(), [0, 1, 1, 2, 2][seq as usize - 4]);
         }
         assert_eq!(table.keys_down(from, &key, Seq(9)).count(), 0);
-        assert!(table.has_keys_after(Keyspace(1), Seq(6)) && !table.has_keys_after(Keyspace(1), Seq(7)));
-        assert!(table.has_keys_after(Keyspace(2), Seq(4)) && !table.has_keys_after(Keyspace(2), Seq(5)));
+        assert!(table.has_keys_after(Keyspace(6), Seq(6)) && !table.has_keys_after(Keyspace(6), Seq(7)));
+        assert!(table.has_keys_after(Keyspace(7), Seq(4)) && !table.has_keys_after(Keyspace(7), Seq(5)));
         assert!(!table.has_keys_after(Keyspace(3), Seq(0)));
         assert_eq!(table.changed_users(Ordinal(0), Seq(4)).count(), 0);
         assert_eq!(table.changed_users(Ordinal(0), Seq(9)).collect::<Vec<_>>(), [Ordinal(1)]);
+    }
+    #[test]
+    fn aliases_are_found_by_value_and_walked_in_order() {
+        let table = Memtable::default();
+        let alias = |attr, hash: u64| Key::new(ALIASES).attr(AttrId(attr)).number(hash);
+        let set = |attr, hash, ordinal, seq, value: Option<Bytes>| {
+            let flat = alias(attr, hash).ordinal(Ordinal(ordinal)).flat();
+            table.set_key(ALIASES, &flat[1..], Seq(seq), value).unwrap();
+        };
+        let present = || Some(Bytes::new());
+        set(64, 5, 1, 1, present());
+        set(64, 5, 1, 2, None);
+        set(64, 5, 2, 3, present());
+        set(64, u64::MAX, 3, 4, present());
+        set(65, 5, 4, 5, present());
+        assert!(table.set_key(ALIASES, b"short", Seq(6), None).is_err());
+        let prefixes = [alias(64, 5).flat(), Key::new(ALIASES).attr(AttrId(64)).flat(), Key::new(ALIASES).flat()];
+        assert!(prefixes.iter().all(|prefix| table.may_hold(prefix)));
+        assert!(!table.may_hold(&alias(64, u64::MAX / 3).flat()) && !table.may_hold(&[9]));
+        let up = |prefix: &Bytes, from: &Bytes, seq| {
+            let entries = table.keys_up(prefix.clone(), from, Seq(seq));
+            entries.map(|(flat, value)| (last_number(&flat).unwrap(), value.is_some())).collect::<Vec<_>>()
+        };
+        let down = |prefix: &Bytes, below: &Bytes, seq| {
+            let entries = table.keys_down(prefix.clone(), below, Seq(seq));
+            entries.map(|(flat, value)| (last_number(&flat).unwrap(), value.is_some())).collect::<Vec<_>>()
+        };
+        assert_eq!(up(&prefixes[0], &prefixes[0], 1), [(1, true)]);
+        assert_eq!(up(&prefixes[0], &prefixes[0], 9), [(1, false), (2, true)]);
+        assert_eq!(up(&prefixes[1], &prefixes[1], 9), [(1, false), (2, true), (3, true)]);
+        assert_eq!(up(&prefixes[2], &prefixes[2], 4), [(1, false), (2, true), (3, true)]);
+        let second = alias(64, 5).ordinal(Ordinal(2));
+        assert_eq!(up(&prefixes[2], &second.clone().flat(), 9), [(2, true), (3, true), (4, true)]);
+        // A bound that goes on after an alias is past it.
+        assert_eq!(up(&prefixes[2], &second.clone().rest(&[0]).flat(), 9), [(3, true), (4, true)]);
+        assert_eq!(down(&prefixes[1], &second.clone().flat(), 9), [(1, false)]);
+        assert_eq!(down(&prefixes[1], &second.clone().rest(&[0]).flat(), 9), [(2, true), (1, false)]);
+        assert_eq!(down(&prefixes[2], &Bytes::from_static(&[ALIASES.0 + 1]), 1), [(1, true)]);
+        let key = |ordinal, seq| table.key(&alias(64, 5).ordinal(Ordinal(ordinal)).flat(), Seq(seq));
+        assert_eq!((key(1, 1), key(1, 2), key(2, 2), key(2, 3)), (Some(present()), Some(None), None, Some(present())));
+        assert!(table.has_keys_after(ALIASES, Seq(4)) && !table.has_keys_after(ALIASES, Seq(5)));
     }
 }

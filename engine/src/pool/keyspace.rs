@@ -7,10 +7,10 @@
 use bytes::Bytes;
 use stoa_format::{AttrId, Keyspace, Ordinal};
 
-use crate::memtable::flat_key;
-
 /// attribute u16 ‖ hash u64 ‖ ordinal u64 → nothing. The owner of a unique value; attribute 0 is sub.
 pub const ALIASES: Keyspace = Keyspace(1);
+/// Bytes of a key of [`ALIASES`].
+pub const ALIAS_BYTES: usize = 2 + 8 + 8;
 /// attribute u16 ‖ terminated order key ‖ ordinal u64 → nothing. Searchable attributes in value order.
 pub const ORDER: Keyspace = Keyspace(2);
 /// ordinal u64 ‖ attribute u16 ‖ value → nothing. Multi-valued attributes.
@@ -149,6 +149,14 @@ pub fn last_number(key: &[u8]) -> Option<u64> {
 /// The number in the first eight octets of a key.
 pub fn first_number(key: &[u8]) -> Option<u64> {
     key.first_chunk::<8>().map(|head| u64::from_be_bytes(*head))
+}
+
+/// A key with its keyspace's octet in front.
+pub fn flat_key(keyspace: Keyspace, key: &[u8]) -> Bytes {
+    let mut flat = Vec::with_capacity(1 + key.len());
+    flat.push(keyspace.0);
+    flat.extend_from_slice(key);
+    Bytes::from(flat)
 }
 
 /// A flat key's keyspace and key.

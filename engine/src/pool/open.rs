@@ -27,11 +27,12 @@ use super::schema::Schema;
 use super::snapshot::{Snapshot, damaged};
 use super::version::{Documents, SCHEMA_DOCUMENT, Version};
 use super::watermark::Watermark;
+use crate::commit::conflicts::ConflictTable;
 use crate::digest::fact::DigestKey;
 use crate::digest::tree::Tree;
 use crate::error::{Error, Result};
 use crate::keys::{DataKey, HedgeKey, SealKey};
-use crate::memtable::{Delta, Memtable, flat_key};
+use crate::memtable::{Delta, Memtable};
 use crate::password::Caps;
 use crate::store::Shared;
 use crate::store::erase::Erasures;
@@ -80,10 +81,7 @@ pub(crate) struct Sequencer {
     pub period: Period,
     pub period_key: Arc<SealKey>,
     pub key_epoch: KeyEpoch,
-    /// When each conflict key was last written.
-    pub written: HashMap<u64, u64>,
-    /// Nothing is known of writes before this Seq: drafts that rest on less are sent back.
-    pub floor: u64,
+    pub conflicts: ConflictTable,
 }
 
 /// An open pool.
@@ -214,8 +212,7 @@ impl OpenPool {
             period: period.period,
             period_key: Arc::new(SealKey::new(&period.key)),
             key_epoch: keyring.newest()?.0,
-            written: HashMap::new(),
-            floor: body.flushed_seq.0,
+            conflicts: ConflictTable::new(body.flushed_seq.0),
         };
         let version = Version {
             active: Arc::new(Memtable::default()),
@@ -350,10 +347,11 @@ impl OpenPool {
                     }
                     Operation::SetKey { keyspace, key, value } => {
                         self.note_key(keyspace, key);
-                        version.active.set_key(flat_key(keyspace, key), seq, Some(plain.slice_ref(value)));
+                        let value = Some(plain.slice_ref(value));
+                        version.active.set_key(keyspace, key, seq, value).map_err(fault)?;
                     }
                     Operation::DeleteKey { keyspace, key } => {
-                        version.active.set_key(flat_key(keyspace, key), seq, None);
+                        version.active.set_key(keyspace, key, seq, None).map_err(fault)?;
                     }
                     Operation::Digest { leaf, delta } => leaves.push((leaf, delta)),
                     Operation::Event { event: EventKind::GroupCreate, .. } => drop(self.groups.fetch_add(1, Relaxed)),

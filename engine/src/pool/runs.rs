@@ -11,7 +11,7 @@ use stoa_format::column::{Cell, ColumnKind};
 use stoa_format::manifest::{FileRef, SectionContent};
 use stoa_format::{AttrId, Keyspace, Ordinal, PoolId, Seq};
 
-use super::keyspace::split_flat;
+use super::keyspace::{flat_key, split_flat};
 use super::schema::Schema;
 use super::value::{AttrType, CellValue};
 use crate::column::{ColumnRun, ColumnStack};
@@ -291,7 +291,7 @@ impl KeyWalk {
     pub fn next(&mut self) -> Result<Option<(Bytes, Bytes)>> {
         let Some(cursor) = &mut self.cursor else { return Ok(None) };
         let Some(key) = cursor.key().filter(|key| key.starts_with(&self.prefix)) else { return Ok(None) };
-        let flat = crate::memtable::flat_key(self.keyspace, key);
+        let flat = flat_key(self.keyspace, key);
         let value = cursor.value()?.bytes().map(Bytes::copy_from_slice).unwrap_or_default();
         cursor.advance()?;
         Ok(Some((flat, value)))

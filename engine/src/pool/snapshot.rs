@@ -97,7 +97,7 @@ impl Snapshot {
     }
 
     /// Shows what the memtables say, user by user in ascending order: one walk, where a look-up a user would be
-    /// a descent of the skip list each.
+    /// a descent each.
     pub(crate) fn each_changed(&self, mut visit: impl FnMut(Ordinal, UserDeltas) -> Result<()>) -> Result<()> {
         let mut sources: Vec<_> =
             self.version.memtables().map(|memtable| memtable.deltas_at(self.seq).peekable()).collect();

@@ -10,6 +10,7 @@ use stoa_format::store::{CatalogueBody, CatalogueEntry, LOG_DOCUMENT, LogDocumen
 use stoa_format::wire::{Reader, Write};
 use stoa_format::{DecodeError, Epoch, KeyEpoch, Period, PoolId, Seq};
 
+use crate::commit::conflicts::ConflictTable;
 use crate::error::{Error, Result};
 use crate::keys::{HedgeKey, SealKey};
 use crate::pool::draft::Prepared;
@@ -67,8 +68,7 @@ impl Catalogue {
             period: Period(0),
             period_key: Arc::clone(key),
             key_epoch: KeyEpoch(0),
-            written: HashMap::new(),
-            floor: body.seq.0,
+            conflicts: ConflictTable::new(body.seq.0),
         };
         Self {
             sequencer,

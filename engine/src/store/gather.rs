@@ -102,7 +102,7 @@ fn gather_keys(memtables: &[Arc<Memtable>], keyspace: Keyspace, tokens_from_ms: 
     let start = keyspace::start_of(keyspace);
     let mut all: Vec<(Bytes, Option<Bytes>)> = Vec::new();
     for memtable in memtables {
-        let of_keyspace = memtable.keys_from(&start, Seq(u64::MAX)).take_while(|(flat, _)| flat[0] == keyspace.0);
+        let of_keyspace = memtable.keys_up(start.clone(), &start, Seq(u64::MAX));
         all.extend(of_keyspace.map(|(flat, value)| (flat.slice(1..), value)));
     }
     // Stable: of one key the newest memtable's entry stays the first.
@@ -141,7 +141,6 @@ pub(crate) fn filter_prefix(keyspace: Keyspace) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memtable::flat_key;
     use stoa_format::ops::encode_cells;
 
     fn delta(flags: u8, cells: &[(AttrId, CellRef<'_>)]) -> Delta {
@@ -161,10 +160,10 @@ mod tests {
         newer.put(Ordinal(1), Seq(4), delta(0, &[(a, CellRef::Absent)]));
         newer.put(Ordinal(2), Seq(5), delta(PUT_DELETES, &[]));
         let token = |time_ms: u64| Some(Bytes::from([0u64.to_le_bytes(), time_ms.to_le_bytes()].concat()));
-        older.set_key(flat_key(keyspace::TOKENS, b"old"), Seq(1), token(10));
-        older.set_key(flat_key(keyspace::TOKENS, b"new"), Seq(1), token(1000));
-        older.set_key(flat_key(keyspace::GROUPS, b"g"), Seq(1), Some(Bytes::from_static(b"1")));
-        newer.set_key(flat_key(keyspace::GROUPS, b"g"), Seq(6), None);
+        older.set_key(keyspace::TOKENS, b"old", Seq(1), token(10)).unwrap();
+        older.set_key(keyspace::TOKENS, b"new", Seq(1), token(1000)).unwrap();
+        older.set_key(keyspace::GROUPS, b"g", Seq(1), Some(Bytes::from_static(b"1"))).unwrap();
+        newer.set_key(keyspace::GROUPS, b"g", Seq(6), None).unwrap();
         let before: RoaringBitmap = [0].into_iter().collect();
         let gathered = gather(&[newer.into(), older.into()], &before, 500).unwrap();
         assert_eq!(gathered.live.iter().collect::<Vec<_>>(), [0, 1]);

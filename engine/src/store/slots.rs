@@ -353,7 +353,7 @@ fn replay(pool: &OpenPool, inner: &InnerShell, sealed: &[u8], damaged: &dyn Fn(&
     }
     sequencer.chain = inner.chain;
     sequencer.next_seq = inner.last_seq().0 + 1;
-    sequencer.floor = inner.last_seq().0;
+    sequencer.conflicts.restart(inner.last_seq().0);
     drop(sequencer);
     pool.apply(inner.first_seq, &Bytes::from(plain))?;
     *lock(&pool.head) = (inner.last_seq(), inner.chain);

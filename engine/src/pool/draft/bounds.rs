@@ -40,9 +40,8 @@ impl Draft<'_> {
             };
             return Err(Error::limit(what));
         }
-        let too_long =
-            |cell: &Option<OwnedCell>| matches!(cell, Some(OwnedCell::Bytes(bytes)) if bytes.len() > VALUE_BYTES_MAX);
-        match self.users.values().any(|user| user.cells.values().any(too_long)) {
+        let too_long = |(_, cell): &(AttrId, Option<OwnedCell>)| matches!(cell, Some(OwnedCell::Bytes(bytes)) if bytes.len() > VALUE_BYTES_MAX);
+        match self.users.values().any(|user| user.cells.iter().any(too_long)) {
             true => Err(Error::limit(format!("a value is too long: {VALUE_BYTES_MAX} bytes at most"))),
             false => Ok(()),
         }

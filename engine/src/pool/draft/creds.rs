@@ -105,7 +105,7 @@ impl Draft<'_> {
     }
 
     fn sign_in(&mut self, ordinal: Ordinal) -> Result<SignIn> {
-        self.reads.insert(super::sign_in_conflict(ordinal));
+        self.reads.insert(super::conflict::sign_in_conflict(ordinal));
         match self.cell(ordinal, AttrId::SIGN_IN)? {
             Some(OwnedCell::Bytes(bytes)) => SignIn::decode(&bytes).map_err(|fault| damaged(&fault)),
             _ => Ok(SignIn::default()),
@@ -141,7 +141,7 @@ impl Draft<'_> {
         if !self.snapshot.is_live(ordinal) {
             return Ok(Outcome::default());
         }
-        self.reads.insert(super::user_conflict(ordinal));
+        self.reads.insert(super::conflict::user_conflict(ordinal));
         let sub = self.sub(ordinal)?;
         let mut state = self.sign_in(ordinal)?;
         let counted = match &check.attempt {
@@ -164,7 +164,7 @@ impl Draft<'_> {
         }
         let mut upgraded = false;
         if let Some(stored) = &check.upgraded {
-            self.reads.insert(super::user_conflict(ordinal));
+            self.reads.insert(super::conflict::user_conflict(ordinal));
             let present = self.cell(ordinal, AttrId::PASSWORD)?;
             if matches!(&present, Some(OwnedCell::Bytes(bytes)) if bytes[..] == *check.checked.as_bytes()) {
                 upgraded = self.set_password(ordinal, stored)?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use stoa_format::ops::{EventKind, Subject};
 use stoa_format::{AttrId, Ordinal};
 
-use super::{Draft, built_in_fact, user_conflict};
-use crate::digest::fact::leaf_hash;
+use super::conflict::user_conflict;
+use super::{Draft, built_in_fact};
 use crate::error::Result;
 use crate::pool::keyspace::{self, Key, last_number, split_terminated};
 use crate::pool::request::{Outcome, UserRef};
@@ -47,7 +47,7 @@ impl Draft<'_> {
             Ok(())
         })?;
         self.delete_all(Key::new(keyspace::MULTI).ordinal(ordinal))?;
-        let hash = leaf_hash(&self.snapshot.pool.digest_key, &sub.text());
+        let (_, hash) = self.leaf(sub);
         self.set_alias(AttrId::SUB, hash, ordinal, false);
         self.claims.retain(|claim| claim.ordinal != ordinal);
         self.reads.insert(user_conflict(ordinal));
@@ -65,7 +65,7 @@ impl Draft<'_> {
 
     fn delete_memberships(&mut self, ordinal: Ordinal) -> Result<()> {
         let sub = self.sub(ordinal)?;
-        self.reads.insert(super::groups_conflict(ordinal));
+        self.reads.insert(super::conflict::groups_conflict(ordinal));
         for flat in self.keys_with(&Key::new(keyspace::GROUPS_OF).ordinal(ordinal).flat())?.into_keys() {
             let group = last_number(&flat).unwrap_or_default();
             if let Some(name) = self.key(&Key::new(keyspace::GROUP_NAMES).number(group).flat())? {

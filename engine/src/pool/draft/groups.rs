@@ -143,7 +143,7 @@ impl Draft<'_> {
     fn sweep(&mut self, id: u64, name: &str) -> Result<usize> {
         let members = self.members(id, SWEEP_COUNT)?;
         for &ordinal in &members {
-            self.reads.insert(super::user_conflict(ordinal));
+            self.reads.insert(super::conflict::user_conflict(ordinal));
             self.leave(id, name, ordinal)?;
         }
         if members.len() < SWEEP_COUNT {
@@ -181,7 +181,7 @@ impl Draft<'_> {
                 None => self.snapshot.sub_of(ordinal)?,
             };
             // Who deletes the user meanwhile has not seen that it joined.
-            self.writes.insert(super::groups_conflict(ordinal));
+            self.writes.insert(super::conflict::groups_conflict(ordinal));
             let value = add.then(Bytes::new);
             self.count_fact(sub, &format!("$group:{name}"), b"", add);
             self.set_key(member, value.clone());

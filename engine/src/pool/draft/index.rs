@@ -10,9 +10,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stoa_format::{AttrId, Ordinal};
+use stoa_format::{AttrId, Ordinal, Sub};
 
-use super::{Draft, conflict};
+use super::Draft;
+use super::conflict::alias_conflict;
 use crate::digest::fact::leaf_hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::keyspace::{self, Key};
@@ -24,9 +25,17 @@ use crate::pool::value::{CellValue, Value};
 pub(super) struct Claim {
     pub attr: AttrId,
     pub ordinal: Ordinal,
-    pub key: String,
+    pub what: Claimed,
     pub hash: u64,
     pub op: usize,
+}
+
+/// What is claimed.
+pub(super) enum Claimed {
+    /// To be the user of this sub.
+    Sub(Sub),
+    /// A value, collated.
+    Key(String),
 }
 
 impl Draft<'_> {
@@ -96,12 +105,16 @@ impl Draft<'_> {
             for key in old_aliases.iter().filter(|key| !aliases.contains(key)) {
                 let hash = self.snapshot.pool.alias_hash(key);
                 self.set_alias(attribute.id, hash, ordinal, false);
-                self.claims.retain(|claim| (claim.attr, claim.ordinal, &claim.key) != (attribute.id, ordinal, key));
+                self.claims.retain(|claim| {
+                    (claim.attr, claim.ordinal) != (attribute.id, ordinal)
+                        || !matches!(&claim.what, Claimed::Key(claimed) if claimed == key)
+                });
             }
             for key in aliases.into_iter().filter(|key| !old_aliases.contains(key)) {
                 let hash = self.snapshot.pool.alias_hash(&key);
                 self.set_alias(attribute.id, hash, ordinal, true);
-                self.claims.push(Claim { attr: attribute.id, ordinal, key, hash, op: self.op });
+                let what = Claimed::Key(key);
+                self.claims.push(Claim { attr: attribute.id, ordinal, what, hash, op: self.op });
             }
             for key in old_order.iter().filter(|key| !order.contains(key)) {
                 self.set_key(key.clone(), None);
@@ -114,32 +127,32 @@ impl Draft<'_> {
     }
 
     pub(super) fn set_alias(&mut self, attr: AttrId, hash: u64, ordinal: Ordinal, present: bool) {
-        let value_conflict = conflict(4, &[&attr.0.to_be_bytes()[..], &hash.to_be_bytes()].concat());
+        let value_conflict = alias_conflict(attr, hash);
         self.reads.insert(value_conflict);
         self.writes.insert(value_conflict);
         let flat = Key::new(keyspace::ALIASES).attr(attr).number(hash).ordinal(ordinal).flat();
-        self.set_key(flat, present.then(Bytes::new));
+        self.stage_key(flat, present.then(Bytes::new));
     }
 
     /// No value that the transaction gives may have another holder after it.
     pub(super) fn check_claims(&mut self) -> Result<()> {
         for claim in std::mem::take(&mut self.claims) {
             let prefix = Key::new(keyspace::ALIASES).attr(claim.attr).number(claim.hash).flat();
-            for flat in self.keys_with(&prefix)?.keys() {
-                let other = Ordinal(keyspace::last_number(flat).unwrap_or_default());
+            for other in self.ordinals_with(&prefix)? {
                 if other == claim.ordinal || !self.is_live(other) {
                     continue;
                 }
-                if claim.attr == AttrId::SUB {
-                    if self.sub(other)?.to_string() == claim.key {
+                let key = match &claim.what {
+                    Claimed::Sub(sub) if self.sub(other)? == *sub => {
                         let what = "a user with this sub is there already: use USER.SET, or leave SUB out";
                         return Err(Error::new(ErrorKind::Exists, what).at_op(claim.op));
                     }
-                    continue;
-                }
+                    Claimed::Sub(_) => continue,
+                    Claimed::Key(key) => key,
+                };
                 let schema = Arc::clone(&self.schema);
                 let Some(attribute) = schema.by_id(claim.attr) else { continue };
-                if self.alias_keys(other, attribute)?.contains(&claim.key) {
+                if self.alias_keys(other, attribute)?.contains(key) {
                     let what = format!("{} is taken: another user of this pool holds that value", attribute.name);
                     return Err(Error::new(ErrorKind::Duplicate, what).at_op(claim.op));
                 }

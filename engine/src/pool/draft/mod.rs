@@ -9,6 +9,8 @@
 //! 3. Uniqueness is judged on the state after the whole transaction, so two users can swap.
 
 mod bounds;
+mod cells;
+mod conflict;
 mod creds;
 mod delete;
 mod groups;
@@ -18,20 +20,20 @@ mod schema;
 mod setall;
 mod users;
 
+pub(crate) use conflict::schema_conflict;
 pub(crate) use creds::{check_factor, check_length, check_password};
 pub(crate) use groups::{apply_fields, check_name};
 pub(crate) use setall::SetColumns;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use stoa_format::{AttrId, Ordinal, Seq, Sub};
-use xxhash_rust::xxh3::xxh3_64;
 
-use super::keyspace::{self, Key};
+use super::keyspace::{self, Key, last_number};
 use super::record::AnswerRecord;
 use super::request::{Committed, Op, Outcome, Status, Transaction, UserRef};
 use super::runs::OwnedCell;
@@ -40,6 +42,8 @@ use super::snapshot::{Snapshot, UserDeltas, damaged, no_user};
 use super::value::{CellValue, Value};
 use crate::digest::fact::{fact, leaf_hash};
 use crate::error::{Error, Result};
+use cells::StagedCells;
+use conflict::{Conflicts, key_conflict, sign_in_conflict, user_conflict};
 use index::Claim;
 
 /// A transaction that is ready for the leader.
@@ -73,7 +77,7 @@ struct UserDraft {
     sub: Sub,
     created: bool,
     deleted: bool,
-    cells: BTreeMap<AttrId, Option<OwnedCell>>,
+    cells: StagedCells,
 }
 
 /// The work in progress.
@@ -83,15 +87,15 @@ pub(crate) struct Draft<'a> {
     now_ms: u64,
     op: usize,
     users: BTreeMap<Ordinal, UserDraft>,
-    by_sub: HashMap<Sub, Ordinal>,
+    by_sub: BTreeMap<Sub, Ordinal>,
     keys: BTreeMap<Bytes, Option<Bytes>>,
     documents: BTreeMap<String, Option<Vec<u8>>>,
     /// In order, so that one seed writes one log.
     digests: BTreeMap<u64, u128>,
     claims: Vec<Claim>,
     events: Vec<u8>,
-    reads: HashSet<u64>,
-    writes: HashSet<u64>,
+    reads: Conflicts,
+    writes: Conflicts,
     exclusive: bool,
     reserved: &'a mut Vec<Ordinal>,
     taken: usize,
@@ -99,36 +103,8 @@ pub(crate) struct Draft<'a> {
     columns: Option<&'a SetColumns>,
     /// What the memtables say of the user who was read last: one is mostly read attribute by attribute.
     deltas: RefCell<Option<(Ordinal, UserDeltas)>>,
-}
-
-/// The conflict key of a user's profile.
-pub(crate) fn user_conflict(ordinal: Ordinal) -> u64 {
-    conflict(0, &ordinal.0.to_be_bytes())
-}
-
-/// The conflict key of a user's sign-in state, which profile changes leave alone.
-pub(crate) fn sign_in_conflict(ordinal: Ordinal) -> u64 {
-    conflict(1, &ordinal.0.to_be_bytes())
-}
-
-/// The conflict key of which groups a user is in.
-pub(crate) fn groups_conflict(ordinal: Ordinal) -> u64 {
-    conflict(5, &ordinal.0.to_be_bytes())
-}
-
-/// The conflict key of what every transaction rests on: whoever writes it beats all drafts.
-pub(crate) fn schema_conflict() -> u64 {
-    conflict(3, b"schema")
-}
-
-fn conflict(tag: u8, bytes: &[u8]) -> u64 {
-    let mut buffer = [0; 40];
-    if bytes.len() < buffer.len() {
-        buffer[0] = tag;
-        buffer[1..=bytes.len()].copy_from_slice(bytes);
-        return xxh3_64(&buffer[..=bytes.len()]);
-    }
-    xxh3_64(&[&[tag], bytes].concat())
+    /// The sub whose facts were counted last, with its text and the hash of its leaf.
+    last_leaf: Option<(Sub, [u8; 36], u64)>,
 }
 
 impl<'a> Draft<'a> {
@@ -152,6 +128,7 @@ impl<'a> Draft<'a> {
         columns: Option<&'a SetColumns>,
     ) -> Result<Draught> {
         let mut draft = Self { columns, ..Self::new(snapshot, reserved) };
+        draft.reads.insert(schema_conflict());
         if let Some(answer) = draft.replayed(transaction)? {
             return Ok(Draught::Answer(answer));
         }
@@ -181,19 +158,20 @@ impl<'a> Draft<'a> {
             now_ms: snapshot.pool.now_ms(),
             op: 0,
             users: BTreeMap::new(),
-            by_sub: HashMap::new(),
+            by_sub: BTreeMap::new(),
             keys: BTreeMap::new(),
             documents: BTreeMap::new(),
             digests: BTreeMap::new(),
             claims: Vec::new(),
             events: Vec::new(),
-            reads: HashSet::from([schema_conflict()]),
-            writes: HashSet::new(),
+            reads: Conflicts::default(),
+            writes: Conflicts::default(),
             exclusive: false,
             reserved,
             taken: 0,
             columns: None,
             deltas: RefCell::new(None),
+            last_leaf: None,
         }
     }
 
@@ -298,7 +276,7 @@ impl<'a> Draft<'a> {
         if !self.users.contains_key(&ordinal) {
             let sub = self.snapshot.sub_of(ordinal)?;
             self.by_sub.insert(sub, ordinal);
-            let draft = UserDraft { sub, created: false, deleted: false, cells: BTreeMap::new() };
+            let draft = UserDraft { sub, created: false, deleted: false, cells: StagedCells::default() };
             self.users.insert(ordinal, draft);
         }
         self.users.get_mut(&ordinal).ok_or_else(no_user)
@@ -310,7 +288,7 @@ impl<'a> Draft<'a> {
 
     fn cell(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<OwnedCell>> {
         match self.users.get(&ordinal) {
-            Some(user) => match user.cells.get(&attr) {
+            Some(user) => match user.cells.get(attr) {
                 Some(cell) => Ok(cell.clone()),
                 None if user.created => Ok(None),
                 None => self.stored(ordinal, attr),
@@ -334,7 +312,7 @@ impl<'a> Draft<'a> {
     }
 
     fn key(&mut self, flat: &Bytes) -> Result<Option<Bytes>> {
-        self.reads.insert(conflict(2, flat));
+        self.reads.insert(key_conflict(flat));
         match self.keys.get(flat) {
             Some(staged) => Ok(staged.clone()),
             None => self.snapshot.key(flat),
@@ -360,8 +338,29 @@ impl<'a> Draft<'a> {
         Ok(out)
     }
 
+    /// The ordinals at the end of all keys with `prefix`, staged ones over stored ones.
+    fn ordinals_with(&self, prefix: &Bytes) -> Result<Vec<Ordinal>> {
+        let staged = || self.keys.range(prefix.clone()..).take_while(|(flat, _)| flat.starts_with(prefix));
+        let mut out = Vec::new();
+        self.snapshot.scan_prefix(prefix, |key, _| {
+            if !staged().any(|(flat, _)| flat[1..] == *key) {
+                out.extend(last_number(key).map(Ordinal));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        out.extend(
+            staged().filter(|(_, value)| value.is_some()).filter_map(|(flat, _)| last_number(flat)).map(Ordinal),
+        );
+        Ok(out)
+    }
+
     fn set_key(&mut self, flat: Bytes, value: Option<Bytes>) {
-        self.writes.insert(conflict(2, &flat));
+        self.writes.insert(key_conflict(&flat));
+        self.stage_key(flat, value);
+    }
+
+    /// The same, where something else is the conflict key of what the key says.
+    fn stage_key(&mut self, flat: Bytes, value: Option<Bytes>) {
         self.keys.insert(flat, value);
     }
 
@@ -395,12 +394,23 @@ impl<'a> Draft<'a> {
         Ok(true)
     }
 
+    /// The text of a sub and the hash of its leaf in the digest tree.
+    fn leaf(&mut self, sub: Sub) -> ([u8; 36], u64) {
+        match self.last_leaf {
+            Some((last, text, leaf)) if last == sub => (text, leaf),
+            _ => {
+                let text = sub.text();
+                let leaf = leaf_hash(&self.snapshot.pool.digest_key, &text);
+                self.last_leaf = Some((sub, text, leaf));
+                (text, leaf)
+            }
+        }
+    }
+
     /// Adds (or, negated, takes out) one fact of a user.
     fn count_fact(&mut self, sub: Sub, name: &str, value: &[u8], present: bool) {
-        let key = &self.snapshot.pool.digest_key;
-        let text = sub.text();
-        let digest = fact(key, &text, name, value);
-        let leaf = leaf_hash(key, &text);
+        let (text, leaf) = self.leaf(sub);
+        let digest = fact(&self.snapshot.pool.digest_key, &text, name, value);
         let sum = self.digests.entry(leaf).or_default();
         *sum = if present { sum.wrapping_add(digest) } else { sum.wrapping_sub(digest) };
     }

@@ -5,7 +5,8 @@ use stoa_format::AttrId;
 use stoa_format::ops::{CellRef, EventKind, Operation, PUT_CREATES, PUT_DELETES, Subject, encode_cells};
 use stoa_format::wire::Write;
 
-use super::{Draft, Prepared, conflict, schema_conflict};
+use super::conflict::{key_conflict, schema_conflict};
+use super::{Draft, Prepared};
 use crate::pool::keyspace::split_flat;
 use crate::pool::record::AnswerRecord;
 use crate::pool::request::Outcome;
@@ -47,8 +48,8 @@ impl Draft<'_> {
             Operation::Meta { name, content: content.as_deref() }.encode(&mut body);
         }
         let seq_at = answer.map(|(flat, record)| {
-            self.reads.insert(conflict(2, &flat));
-            self.writes.insert(conflict(2, &flat));
+            self.reads.insert(key_conflict(&flat));
+            self.writes.insert(key_conflict(&flat));
             let (keyspace, key) = split_flat(&flat);
             Operation::SetKey { keyspace, key, value: &record }.encode(&mut body);
             body.len() - record.len() + AnswerRecord::SEQ_AT
@@ -56,15 +57,11 @@ impl Draft<'_> {
         if self.exclusive || !self.documents.is_empty() {
             self.writes.insert(schema_conflict());
         }
-        Prepared {
-            base_seq: self.snapshot.seq,
-            reads: self.reads.into_iter().collect(),
-            writes: self.writes.into_iter().collect(),
-            exclusive: self.exclusive,
-            body,
-            seq_at,
-            outcomes,
-        }
+        let writes = self.writes.into_sorted();
+        // What is written is looked up too: no need to have it twice.
+        let mut reads = self.reads.into_sorted();
+        reads.retain(|key| writes.binary_search(key).is_err());
+        Prepared { base_seq: self.snapshot.seq, reads, writes, exclusive: self.exclusive, body, seq_at, outcomes }
     }
 }
 

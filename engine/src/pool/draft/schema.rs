@@ -7,7 +7,8 @@ use bytes::Bytes;
 use stoa_format::ops::{EventKind, Subject};
 use stoa_format::{Ordinal, Sub};
 
-use super::{Draft, conflict};
+use super::Draft;
+use super::conflict::schema_conflict;
 use crate::error::{Error, Result};
 use crate::pool::keyspace::{self, Key};
 use crate::pool::names::ConfigName;
@@ -48,7 +49,7 @@ impl Draft<'_> {
         self.count_fact(Sub::NIL, "$schema", before.to_text().as_bytes(), false);
         self.count_fact(Sub::NIL, "$schema", after.to_text().as_bytes(), true);
         self.documents.insert(SCHEMA_DOCUMENT.into(), Some(after.encode()));
-        self.writes.insert(conflict(3, b"schema"));
+        self.writes.insert(schema_conflict());
         let version = after.version();
         self.schema = Arc::new(after);
         self.event(EventKind::PoolAlter, Subject::Pool, version, changes.iter().map(SchemaChange::attr).collect());

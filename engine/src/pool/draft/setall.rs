@@ -180,7 +180,7 @@ impl Draft<'_> {
     fn overrule(&mut self, ordinal: Ordinal, attrs: &[AttrId]) -> Result<()> {
         for attr in attrs.iter().copied().chain([AttrId::VERSION, AttrId::UPDATED_AT]) {
             let cell = self.cell(ordinal, attr)?;
-            self.user(ordinal)?.cells.entry(attr).or_insert(cell);
+            self.user(ordinal)?.cells.insert_if_unset(attr, cell);
         }
         Ok(())
     }

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use stoa_format::ops::{EventKind, Subject};
 use stoa_format::{AttrId, Ordinal, Sub};
 
-use super::{Claim, Draft, OwnedCell, UserDraft};
-use crate::digest::fact::leaf_hash;
+use super::cells::StagedCells;
+use super::index::{Claim, Claimed};
+use super::{Draft, OwnedCell, UserDraft};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::request::{Input, NewUser, Outcome, Status, UserRef};
 use crate::pool::schema::{Alias, Attribute, InvalidValue, Schema};
@@ -43,17 +44,18 @@ impl Draft<'_> {
             Some(_) => return Err(Error::invalid("the nil UUID is no sub: leave SUB out to have one minted")),
             None => self.snapshot.pool.mint_sub(self.now_ms)?,
         };
-        if self.by_sub.contains_key(&sub) || self.snapshot.find_sub(sub)?.is_some() {
+        // Of one that was just minted the end of the transaction sees whether somebody has it, as of every alias.
+        if self.by_sub.contains_key(&sub) || (new.sub.is_some() && self.snapshot.find_sub(sub)?.is_some()) {
             let what = "a user with this sub is there already: use USER.SET, or leave SUB out";
             return Err(Error::new(ErrorKind::Exists, what));
         }
         let ordinal = self.mint_ordinal()?;
-        let draft = UserDraft { sub, created: true, deleted: false, cells: Default::default() };
+        let draft = UserDraft { sub, created: true, deleted: false, cells: StagedCells::default() };
         self.users.insert(ordinal, draft);
         self.by_sub.insert(sub, ordinal);
-        let hash = leaf_hash(&self.snapshot.pool.digest_key, &sub.text());
+        let (_, hash) = self.leaf(sub);
         self.set_alias(AttrId::SUB, hash, ordinal, true);
-        self.claims.push(Claim { attr: AttrId::SUB, ordinal, key: sub.to_string(), hash, op: self.op });
+        self.claims.push(Claim { attr: AttrId::SUB, ordinal, what: Claimed::Sub(sub), hash, op: self.op });
 
         let status = new.status.unwrap_or(match (&new.password, new.temporary) {
             (None, _) => Status::Unconfirmed,
@@ -269,7 +271,7 @@ impl Draft<'_> {
             if owner == ordinal || !self.is_live(owner) {
                 continue;
             }
-            self.reads.insert(super::user_conflict(owner));
+            self.reads.insert(super::conflict::user_conflict(owner));
             let changed =
                 self.reindexed(owner, &[attribute], |draft| draft.set_value(owner, flag, Some(Value::Bool(false))))?;
             if changed {

@@ -12,8 +12,8 @@ use stoa_format::{AttrId, Keyspace, Ordinal};
 
 use super::{Finding, REBUILD, Report};
 use crate::error::{Error, Result};
-use crate::memtable::flat_key;
 use crate::pool::draft::index::{index_keys, share_alias};
+use crate::pool::keyspace::flat_key;
 use crate::pool::keyspace::{self, last_number, start_of};
 use crate::pool::open::OpenPool;
 use crate::pool::snapshot::Snapshot;

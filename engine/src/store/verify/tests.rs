@@ -7,9 +7,9 @@ use stoa_format::wire::Write;
 use stoa_format::{AttrId, Ordinal};
 
 use crate::io::SimDisk;
-use crate::memtable::flat_key;
 use crate::pool::Pool;
 use crate::pool::draft::Prepared;
+use crate::pool::keyspace::flat_key;
 use crate::pool::keyspace::{self, Key, split_flat};
 use crate::pool::request::{Input, NewUser, Op, Transaction, UserRef};
 use crate::{Store, StoreOptions};
