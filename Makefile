@@ -1,5 +1,5 @@
 # The commands a newcomer needs. Everything that is made goes to target/.
-.PHONY: run test test-loom mutants soak abuse lint bench bench-quick test-tools clean-run
+.PHONY: run test test-loom mutants soak abuse lint bench bench-quick bench-build test-tools clean-run
 
 STOA := target/debug/stoa
 RUN  := target/run
@@ -42,14 +42,16 @@ lint: ## Formatting, clippy, documentation, dependency audit
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	tests/audit.sh
 
-bench: ## Micro-benchmarks, then a load of one million users with latencies
-	cargo bench --workspace
-	cargo build --release --workspace --bins
-	target/release/stoa bench --users 1000000
+bench: bench-build ## Micro-benchmarks, then Stoa beside its peers with a million users: target/bench/report.md
+	cargo bench -p stoa-benches --features peers -- --quick
+	target/release/suite --users 1000000
 
-bench-quick: ## The same with ten thousand users
-	cargo build --release --workspace --bins
-	target/release/stoa bench --users 10000
+bench-quick: bench-build ## The same suite with 20,000 users, to see that it works: no figures to quote
+	target/release/suite --quick --users 20000
+
+bench-build:
+	benches/install.sh
+	cargo build --release -p stoa-benches --features peers
 
 clean-run: ## Forget the store of make run
 	rm -rf $(RUN)

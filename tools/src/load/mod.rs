@@ -323,15 +323,3 @@ pub(crate) fn specs_of(schema: &serde_json::Value) -> Vec<AttrSpec> {
         })
         .collect()
 }
-
-/// Loads an LDIF file into a pool of a data directory, for benchmarks.
-pub(crate) fn load_ldif(data: &std::path::Path, pool: &str, file: &std::path::Path) -> Result<()> {
-    let inputs = vec![Input::open(file)?];
-    let store = StoreArgs { data: data.to_owned(), key: crate::passphrase::KeyArgs::default() };
-    let mut target = local::Local::open(&store, pool)?;
-    let table = Arc::new(AttrTable::with_schema(target.schema()?));
-    let known = table.len();
-    let options = Options { part_bytes: PART_BYTES, ..Options::default() };
-    let plan = plan(Format::Ldif, &inputs, &options, &table);
-    load(plan, &mut target, &table, known, &mut Report::new(None)?)
-}

@@ -1,23 +1,18 @@
 //! The project's own people: the sample directory of the quick start, and populations of any size for tests and benches.
 //!
-//! Everything is made from small lists of names (see [`names`]) by a generator with a fixed algorithm, so that a seed
-//! gives the same bytes on every machine and in every version. Nobody in it is real: e-mail domains are reserved ones
-//! (RFC 2606, RFC 6761), telephone numbers lie in ranges for fiction.
+//! People come from the generator that the benchmark suite uses too ([`stoa_benches::population`]), whose algorithm is
+//! fixed, so that a seed gives the same bytes on every machine and in every version. Nobody in it is real: e-mail
+//! domains are reserved ones (RFC 2606, RFC 6761), telephone numbers lie in ranges for fiction.
 //!
 //! The password of each user is `stoa-` and the username; [`SIGN_IN_USERNAME`] is always the first.
-
-mod names;
-mod person;
 
 use std::io::{self, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use sha1::{Digest as _, Sha1};
 
-use self::{
-    names::GROUPS,
-    person::{Generator, Person},
-};
+use stoa_benches::population::{Book, GROUPS, Generator, NameKey, Person};
+
 use crate::import::forms::uuid_text;
 
 /// A user that is in every sample and population, for the quick start.
@@ -79,14 +74,14 @@ fn ldif(users: u64, seed: u64, out: &mut dyn Write) -> io::Result<Written> {
     for unit in ["people", "groups"] {
         entry(&mut text, &format!("ou={unit},{BASE}"), "organizationalUnit", &[("ou", unit)]);
     }
-    let mut generator = Generator::new(seed);
-    let mut members: Vec<Vec<(u32, u32)>> = vec![Vec::new(); GROUPS.len()];
+    let mut generator = Generator::new(Book::short(), seed);
+    let mut members: Vec<Vec<NameKey>> = vec![Vec::new(); GROUPS.len()];
     for _ in 0..users {
-        let person = generator.next();
+        let person = generator.next_person();
         for group in person.groups() {
-            members[group].push(person.name_key());
+            members[group].push(person.key);
         }
-        ldif_person(&mut text, &person, &mut generator);
+        ldif_person(&mut text, &person, &generator);
         spill(&mut text, out, PIECE_BYTES)?;
     }
     let mut written = Written { users, groups: 0, memberships: 0 };
@@ -101,7 +96,7 @@ fn ldif(users: u64, seed: u64, out: &mut dyn Write) -> io::Result<Written> {
             text.extend_from_slice(b"member:\n");
         }
         for key in members {
-            line(&mut text, "member", &format!("uid={},ou=people,{BASE}", person::username(*key)));
+            line(&mut text, "member", &format!("uid={},ou=people,{BASE}", key.username(generator.book())));
             spill(&mut text, out, PIECE_BYTES)?;
         }
         text.push(b'\n');
@@ -110,20 +105,21 @@ fn ldif(users: u64, seed: u64, out: &mut dyn Write) -> io::Result<Written> {
     Ok(written)
 }
 
-fn ldif_person(text: &mut Vec<u8>, person: &Person, generator: &mut Generator) {
-    let username = person.username();
+fn ldif_person(text: &mut Vec<u8>, person: &Person, generator: &Generator) {
+    let book = generator.book();
+    let username = person.key.username(book);
     line(text, "dn", &format!("uid={username},ou=people,{BASE}"));
     text.extend_from_slice(b"objectClass: inetOrgPerson\n");
     line(text, "uid", &username);
-    line(text, "cn", &person.full_name());
-    line(text, "sn", person.family_name());
-    line(text, "givenName", person.given_name());
-    line(text, "mail", &person.email());
-    if let Some(number) = person.phone_number() {
+    line(text, "cn", &person.full_name(book));
+    line(text, "sn", person.key.family_name(book));
+    line(text, "givenName", person.key.given_name(book));
+    line(text, "mail", &person.email(book));
+    if let Some(number) = person.phone_number(book) {
         line(text, "mobile", &number);
     }
-    line(text, "preferredLanguage", person.locale());
-    line(text, "title", person.title());
+    line(text, "preferredLanguage", person.locale);
+    line(text, "title", person.title);
     line(text, "employeeNumber", &person.number.to_string());
     line(text, "userPassword", &ssha(&username, generator.salt()));
     line(text, "entryUUID", &uuid_text(&person.sub));
@@ -144,26 +140,27 @@ fn ssha(username: &str, salt: [u8; 8]) -> String {
 
 fn ndjson(users: u64, seed: u64, out: &mut dyn Write) -> io::Result<Written> {
     let mut text = Vec::with_capacity(PIECE_BYTES + 4096);
-    let mut generator = Generator::new(seed);
+    let mut generator = Generator::new(Book::short(), seed);
     let mut memberships = 0;
     for _ in 0..users {
-        let person = generator.next();
+        let person = generator.next_person();
+        let book = generator.book();
         // The generator's texts have no character that JSON escapes.
         write!(
             text,
             r#"{{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"id":"{}","userName":"{}","name":{{"formatted":"{}","givenName":"{}","familyName":"{}"}},"emails":[{{"value":"{}","primary":true}}],"locale":"{}","title":"{}","active":{},"meta":{{"created":"{}"}},"#,
             uuid_text(&person.sub),
-            person.username(),
-            person.full_name(),
-            person.given_name(),
-            person.family_name(),
-            person.email(),
-            person.locale(),
-            person.title(),
+            person.key.username(book),
+            person.full_name(book),
+            person.key.given_name(book),
+            person.key.family_name(book),
+            person.email(book),
+            person.locale,
+            person.title,
             person.enabled,
             crate::import::time::rfc3339(person.created_at_ms),
         )?;
-        if let Some(number) = person.phone_number() {
+        if let Some(number) = person.phone_number(book) {
             write!(text, r#""phoneNumbers":[{{"value":"{number}"}}],"#)?;
         }
         text.extend_from_slice(b"\"groups\":[");

@@ -1,7 +1,7 @@
-//! The lists that people are made of. Each name stands with its spelling in a username.
+//! The lists that people of a sample directory are made of. Each name stands with its spelling in a username.
 
 /// Given names.
-pub(super) const GIVEN: &[(&str, &str)] = &[
+pub const GIVEN: &[(&str, &str)] = &[
     ("Ana", "ana"),
     ("Ben", "ben"),
     ("Chloë", "chloe"),
@@ -53,7 +53,7 @@ pub(super) const GIVEN: &[(&str, &str)] = &[
 ];
 
 /// Family names.
-pub(super) const FAMILY: &[(&str, &str)] = &[
+pub const FAMILY: &[(&str, &str)] = &[
     ("López", "lopez"),
     ("Adams", "adams"),
     ("Bauer", "bauer"),
@@ -113,7 +113,7 @@ pub(super) const FAMILY: &[(&str, &str)] = &[
 ];
 
 /// E-mail domains with their weight.
-pub(super) const DOMAINS: &[(&str, u64)] = &[
+pub const DOMAINS: &[(&str, u64)] = &[
     ("example.com", 46),
     ("example.org", 18),
     ("mail.example", 14),
@@ -125,7 +125,7 @@ pub(super) const DOMAINS: &[(&str, u64)] = &[
 ];
 
 /// Locales with their weight.
-pub(super) const LOCALES: &[(&str, u64)] = &[
+pub const LOCALES: &[(&str, u64)] = &[
     ("en-US", 40),
     ("en-GB", 12),
     ("es-ES", 12),
@@ -138,7 +138,7 @@ pub(super) const LOCALES: &[(&str, u64)] = &[
 ];
 
 /// Titles with their weight.
-pub(super) const TITLES: &[(&str, u64)] = &[
+pub const TITLES: &[(&str, u64)] = &[
     ("Engineer", 30),
     ("Analyst", 18),
     ("Designer", 12),
@@ -150,7 +150,7 @@ pub(super) const TITLES: &[(&str, u64)] = &[
 ];
 
 /// Groups and what they are for, the first holding everyone.
-pub(super) const GROUPS: &[(&str, &str)] = &[
+pub const GROUPS: &[(&str, &str)] = &[
     ("everyone", "All people of the sample directory"),
     ("engineering", "People who build"),
     ("engineering/platform", "Storage, network and release"),
@@ -166,6 +166,6 @@ pub(super) const GROUPS: &[(&str, &str)] = &[
 ];
 
 /// How likely a person is in each group, in thousandths, in the order of [`GROUPS`].
-pub(super) const GROUP_SHARES: &[u64] = &[1000, 350, 120, 160, 150, 40, 180, 90, 60, 12, 200, 30];
+pub const GROUP_SHARES: &[u64] = &[1000, 350, 120, 160, 150, 40, 180, 90, 60, 12, 200, 30];
 
 const _: () = assert!(GROUPS.len() == GROUP_SHARES.len());

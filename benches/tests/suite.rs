@@ -1,0 +1,96 @@
+//! The suite in a tiny form: every row runs and finds its answers right, and the report has every row.
+#![allow(clippy::disallowed_methods, reason = "a test of a program that measures")]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use stoa_benches::results::Results;
+use stoa_benches::suite::Options;
+use stoa_benches::{report, rows, suite};
+
+const USERS: usize = 1500;
+
+/// What the groups measure, with the threads below.
+const ROWS: [&str; 25] = [
+    "load",
+    "disk",
+    "log",
+    "profile-1",
+    "profile-2",
+    "hash-1",
+    "hash-2",
+    "sign-in-1",
+    "sign-in-2",
+    "filter",
+    "prefix",
+    "page-first",
+    "page-far",
+    "memory",
+    "small-profile",
+    "small-sign-in",
+    "update-1",
+    "update-8",
+    "create-1",
+    "create-8",
+    "single-updates",
+    "single-updates-written",
+    "set-all",
+    "set-all-written",
+    "reopen",
+];
+
+#[test]
+fn every_row_runs_and_is_reported() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let mut options = Options::quick(USERS, dir.path().join("runs"));
+    options.time = Duration::from_millis(20);
+    options.writers = vec![1, 8];
+    options.rows = rows::GROUPS.iter().map(|group| group.name.to_owned()).collect();
+    options.program = Some(PathBuf::from(env!("CARGO_BIN_EXE_suite")));
+    options.verbose = false;
+    let run = suite::run(&options).expect("all rows find what they look for");
+
+    let found: BTreeSet<&str> = run.rows.iter().map(|row| row.id.as_str()).collect();
+    for id in ROWS {
+        // Only Linux says what was written to the device of this directory.
+        let may_lack = id.ends_with("-written");
+        assert!(may_lack || found.contains(id), "no row {id}: {found:?}");
+        assert!(rows::row(id).is_some(), "the report knows no row {id}");
+    }
+    for row in &run.rows {
+        for figure in &row.figures {
+            assert!(figure.median() > 0.0, "{} of {} is {:?}", row.id, figure.system, figure.samples);
+        }
+    }
+    let load = run.row("load").and_then(|row| row.figure("stoa")).expect("a load");
+    assert_eq!((load.samples.len(), load.syncs.len()), (2, 2));
+    assert!(run.row("profile-1").and_then(|row| row.figure("stoa")?.latency.as_ref()).is_some());
+    assert_eq!(std::fs::read_dir(dir.path().join("runs")).expect("readable").count(), 0, "stores are removed");
+
+    let mut larger = run.clone();
+    larger.users *= 10;
+    let results = Results { runs: vec![run, larger] };
+    let again = Results::from_json(&results.to_json().expect("JSON")).expect("the same");
+    let written = report::write(&again, &dir.path().join("report")).expect("a report");
+    let names: Vec<_> = written.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    for name in ["results.json", "report.md", "bars-1500.svg", "latency-1500.svg", "writers-1500.svg", "growth.svg"] {
+        assert!(names.contains(&name), "{name} is not among {names:?}");
+    }
+    let text = report::markdown(&again);
+    for row in &again.runs[0].rows {
+        let title = rows::row(&row.id).expect("known").title;
+        assert!(text.contains(&title), "the report lacks {title}");
+    }
+}
+
+#[test]
+fn unknown_names_are_refused_before_anything_runs() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let mut options = Options::quick(10, dir.path().to_owned());
+    options.systems = vec!["nobody".into()];
+    assert!(suite::run(&options).expect_err("no such system").to_string().contains("stoa"));
+    options.systems.clear();
+    options.rows = vec!["nothing".into()];
+    assert!(suite::run(&options).expect_err("no such rows").to_string().contains("profile"));
+}
