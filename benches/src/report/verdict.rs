@@ -32,7 +32,7 @@ impl Verdict {
         let peers = result.figures.iter().filter(|figure| !is_ours(&figure.system) && !figure.samples.is_empty());
         let best = peers
             .map(|figure| (figure.system.clone(), better(figure.median())))
-            .filter(|(_, ratio)| ratio.is_finite())
+            .filter(|(_, ratio)| ratio.is_finite() && *ratio > 0.0)
             .min_by(|a, b| a.1.total_cmp(&b.1));
         let of_limit = match row.bound {
             Bound::Syncs if !ours.syncs.is_empty() => Some(mine / median(&ours.syncs)),

@@ -76,15 +76,8 @@ fn prefixes(people: &Population) -> Vec<String> {
 /// The first page of a listing, and one far behind it, with the cursor of the page before.
 pub(super) fn pages(bench: &mut Bench<'_>) -> Result<()> {
     let far = FAR_PAGE.min(bench.people.users.len() / PAGE_USERS * 3 / 5).max(2);
-    // Where the far page begins: found once, by walking there.
-    let mut cursors = Vec::new();
     bench.in_turns("page", |turn, member| {
         let peer = member.peer()?;
-        if turn.round == 0 {
-            cursors.push((member.system.name, walk_to(&mut *peer.reader()?, far)?));
-        }
-        let of = cursors.iter().find(|(name, _)| *name == member.system.name);
-        let cursor = &of.context("the far page was looked for")?.1;
         let page = |row: &str, cursor: Option<&[u8]>| {
             each(turn.options.time, row, || {
                 let (mut reader, cursor) = (peer.reader()?, cursor.map(<[u8]>::to_vec));
@@ -97,7 +90,9 @@ pub(super) fn pages(bench: &mut Bench<'_>) -> Result<()> {
             })
         };
         let mut samples = page("page-first", None)?;
-        samples.extend(page("page-far", Some(cursor))?);
+        // Walked to anew each time: a listing need not be kept while thousands of others begin.
+        let cursor = walk_to(&mut *peer.reader()?, far)?;
+        samples.extend(page("page-far", Some(&cursor))?);
         Ok(samples)
     })
 }
