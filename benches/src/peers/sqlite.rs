@@ -89,6 +89,8 @@ struct Sqlite {
     cipher: bool,
     cache_bytes: Option<u64>,
     writing: Mutex<Connection>,
+    /// Connections of readers that have gone: each has a cache of its own, which is worth keeping.
+    idle: Mutex<Vec<Connection>>,
     group: Group<Change, bool>,
 }
 
@@ -102,11 +104,18 @@ impl Sqlite {
         if !is_empty {
             connection.execute_batch(INDEXES)?;
         }
-        Ok(Self { dir, cipher, cache_bytes, writing: Mutex::new(connection), group: Group::new() })
+        Ok(Self {
+            dir,
+            cipher,
+            cache_bytes,
+            writing: Mutex::new(connection),
+            idle: Mutex::default(),
+            group: Group::new(),
+        })
     }
 
     fn writing(&self) -> MutexGuard<'_, Connection> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.writing)
     }
 
     /// Writes changes in one transaction; answers each.
@@ -144,6 +153,10 @@ fn connect(dir: &Path, cipher: bool, cache_bytes: Option<u64>) -> Result<Connect
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn now_ms() -> i64 {
@@ -209,7 +222,12 @@ impl Peer for Sqlite {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
-        Ok(Box::new(SqliteReader { connection: connect(&self.dir, self.cipher, self.cache_bytes)? }))
+        let idle = lock(&self.idle).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => connect(&self.dir, self.cipher, self.cache_bytes)?,
+        };
+        Ok(Box::new(SqliteReader { sqlite: self, connection: Some(connection) }))
     }
 
     fn writer(&self) -> Result<Box<dyn Writer + '_>> {
@@ -237,18 +255,31 @@ impl Peer for Sqlite {
     }
 
     fn close(self: Box<Self>) -> Result<()> {
+        lock(&self.idle).clear();
         let connection = self.writing.into_inner().unwrap_or_else(PoisonError::into_inner);
         connection.close().map_err(|(_, error)| error.into())
     }
 }
 
-struct SqliteReader {
-    connection: Connection,
+struct SqliteReader<'s> {
+    sqlite: &'s Sqlite,
+    /// There until it is dropped.
+    connection: Option<Connection>,
 }
 
-impl SqliteReader {
+impl Drop for SqliteReader<'_> {
+    fn drop(&mut self) {
+        lock(&self.sqlite.idle).extend(self.connection.take());
+    }
+}
+
+impl SqliteReader<'_> {
+    fn prepared(&self, sql: &str) -> Result<rusqlite::CachedStatement<'_>> {
+        Ok(self.connection.as_ref().context("a reader has a connection")?.prepare_cached(sql)?)
+    }
+
     fn one<P: rusqlite::Params>(&self, sql: &str, key: P, show: impl FnOnce(&Row<'_>) -> Result<()>) -> Result<bool> {
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut statement = self.prepared(sql)?;
         let mut rows = statement.query(key)?;
         match rows.next()? {
             None => Ok(false),
@@ -257,7 +288,7 @@ impl SqliteReader {
     }
 
     fn many<P: rusqlite::Params>(&self, sql: &str, key: P, seen: &mut Seen) -> Result<(usize, i64)> {
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut statement = self.prepared(sql)?;
         let (mut rows, mut count, mut last) = (statement.query(key)?, 0, 0);
         while let Some(row) = rows.next()? {
             show(row, seen)?;
@@ -312,7 +343,7 @@ fn by(alias: Alias, value: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-impl Reader for SqliteReader {
+impl Reader for SqliteReader<'_> {
     fn profile(&mut self, alias: Alias, value: &str, seen: &mut Seen) -> Result<bool> {
         let sql = match alias {
             Alias::Username => profile!("WHERE username = ?1"),
@@ -347,7 +378,7 @@ impl Reader for SqliteReader {
 
     fn count_family_name(&mut self, part: &str) -> Result<u64> {
         let sql = "SELECT count(*) FROM users WHERE family_name LIKE ?1";
-        let count: i64 = self.connection.prepare_cached(sql)?.query_row([format!("%{part}%")], |row| row.get(0))?;
+        let count: i64 = self.prepared(sql)?.query_row([format!("%{part}%")], |row| row.get(0))?;
         Ok(count as u64)
     }
 

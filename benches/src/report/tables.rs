@@ -70,7 +70,10 @@ fn medians(out: &mut String, run: &Run, transport: Transport) {
     for (result, row) in &rows {
         let verdict = Verdict::of(run, &result.id, row);
         let ratio = verdict.as_ref().and_then(|verdict| verdict.best.as_ref());
-        let ratio = ratio.map_or(String::new(), |(best, ratio)| format!("{ratio:.2}× {best}"));
+        let mut ratio = ratio.map_or(String::new(), |(best, ratio)| format!("{ratio:.2}× {best}"));
+        if let Some(beside) = verdict.as_ref().and_then(|verdict| verdict.best_beside_disk) {
+            ratio += &format!(" ({beside:.2}×)");
+        }
         let goal = verdict.as_ref().map_or(String::new(), |verdict| match verdict.reached {
             Some(true) => format!("{} ✓", verdict.goal),
             Some(false) => format!("{} ✗", verdict.goal),
@@ -83,7 +86,7 @@ fn medians(out: &mut String, run: &Run, transport: Transport) {
     }
     let _ = writeln!(
         out,
-        "\nMedians, with the least and the greatest sample in brackets. A ratio above 1 says that Stoa is better. \"Of the limit\" is Stoa's rate over that of single synced writes of 512 bytes, measured right before and after (above 1 where writers share a sync).\n"
+        "\nMedians, with the least and the greatest sample in brackets. A ratio above 1 says that Stoa is better; the one in brackets is of rates divided by what the disk allowed beside each. \"Of the limit\" is Stoa's rate over that of single synced writes of 512 bytes, measured right before and after (above 1 where writers share a sync).\n"
     );
 }
 

@@ -1,6 +1,6 @@
 //! Where Stoa stands in a row: against the best peer, its goal, and the machine's limit.
 
-use crate::results::{Run, median};
+use crate::results::{Figure, Run, median};
 use crate::rows::{Bound, Goal, Row};
 use crate::suite::ECHOES;
 
@@ -20,6 +20,9 @@ pub struct Verdict {
     pub reached: Option<bool>,
     /// Which share of the machine's limit Stoa reaches.
     pub of_limit: Option<f64>,
+    /// The same as `best` of rates over what the disk allowed beside each: what a disk that swings does to one system and
+    /// not to the other is taken out of it.
+    pub best_beside_disk: Option<f64>,
 }
 
 impl Verdict {
@@ -29,6 +32,10 @@ impl Verdict {
         let ours = result.figures.iter().find(|figure| is_ours(&figure.system) && !figure.samples.is_empty())?;
         let mine = ours.median();
         let better = |theirs: f64| if row.unit.more_is_better() { mine / theirs } else { theirs / mine };
+        let beside = |figure: &Figure| figure.median() / median(&figure.syncs);
+        let all = result.figures.iter().filter(|figure| !is_ours(&figure.system) && !figure.syncs.is_empty());
+        let best_beside_disk = all.map(|figure| beside(ours) / beside(figure)).min_by(f64::total_cmp);
+        let best_beside_disk = best_beside_disk.filter(|ratio| row.bound == Bound::Syncs && ratio.is_finite());
         let peers = result.figures.iter().filter(|figure| !is_ours(&figure.system) && !figure.samples.is_empty());
         let best = peers
             .map(|figure| (figure.system.clone(), better(figure.median())))
@@ -53,7 +60,7 @@ impl Verdict {
                 (a, b) => a.or(b),
             };
         }
-        Some(Self { best, goal, reached, of_limit })
+        Some(Self { best, goal, reached, of_limit, best_beside_disk })
     }
 }
 

@@ -189,10 +189,9 @@ pub fn row(id: &str) -> Option<Row> {
         "single-updates-written" => at("bytes written for each of them".into(), Bytes, Times(5.0)),
         "set-all" => at("one attribute of all users, settled".into(), Seconds, Times(4.0)),
         "set-all-written" => at("bytes written for that".into(), Bytes, Times(20.0)),
-        "reopen" => Row {
-            also: &[("fjall", 5.0)],
-            ..at("reopen after kill -9, to the first read".into(), Seconds, Goal::None)
-        },
+        "reopen" => {
+            Row { also: &[("fjall", 5.0)], ..at("reopen after kill -9, to the first read".into(), Seconds, Goal::None) }
+        }
         _ => return None,
     })
 }

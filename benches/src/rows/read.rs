@@ -1,5 +1,7 @@
 //! Point reads: e-mail to profile, e-mail to password hash, sign-ins.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 
 use super::mistakes;
@@ -11,6 +13,8 @@ use crate::suite::{Bench, Sample, Turn};
 
 /// The least and the most questions that a thread has before they repeat.
 const REQUESTS: (usize, usize) = (10_000, 400_000);
+/// Nobody's caches are filled for longer.
+const FILL_MAX: Duration = Duration::from_secs(15);
 /// A small cache is this part of the raw bytes.
 const SMALL_CACHE_PART: u64 = 10;
 
@@ -27,6 +31,7 @@ pub(super) fn profiles(bench: &mut Bench<'_>) -> Result<()> {
         let peer = member.peer()?;
         if turn.round == 0 {
             mistakes::none_in_reads(&mut *peer.reader()?, turn.people)?;
+            fill_caches(peer, &requests)?;
         }
         on_readers(turn, peer, "profile", &requests, PROFILE)
     })
@@ -87,7 +92,28 @@ fn on_readers(turn: &Turn<'_>, peer: &dyn Peer, row: &str, requests: &[Requests]
     readers.map(|threads| measured(turn, peer, &format!("{row}-{threads}"), *threads, requests, read)).collect()
 }
 
-/// The first answers fill caches, and are not measured.
+/// Asks all questions once, on as many threads as will be measured, so that each system's caches hold what they can.
+fn fill_caches(peer: &dyn Peer, requests: &[Requests]) -> Result<()> {
+    let give_up = Instant::now() + FILL_MAX;
+    let fill = |requests: &Requests| -> Result<()> {
+        let (mut reader, mut walk) = (peer.reader()?, requests.walk());
+        for _ in 0..requests.len() {
+            PROFILE(&mut *reader, walk.step(), &mut Seen::default())?;
+            if Instant::now() >= give_up {
+                break;
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let fill = &fill;
+        let threads: Vec<_> = requests.iter().map(|requests| scope.spawn(move || fill(requests))).collect();
+        let panicked = |_| Err(anyhow::anyhow!("a thread of the benchmark panicked"));
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(panicked))
+    })
+}
+
+/// The first answers of another kind are not measured either.
 fn warm(turn: &Turn<'_>, peer: &dyn Peer, threads: usize, requests: &[Requests], read: Read) -> Result<()> {
     measured(turn, peer, "warm", threads, requests, read).map(drop)
 }
