@@ -76,6 +76,8 @@ enum Command {
         dir: PathBuf,
         #[arg(long)]
         subs: PathBuf,
+        #[arg(long)]
+        round: usize,
     },
 }
 
@@ -90,9 +92,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<()> {
-    if let Some(Command::Chore { chore, system, dir, subs }) = &args.command {
+    if let Some(Command::Chore { chore, system, dir, subs, round }) = &args.command {
         let chore = if chore == "update" { Chore::Update } else { Chore::Idle };
-        return do_chore(chore, system, dir, subs);
+        return do_chore(chore, system, dir, subs, *round);
     }
     let results = match &args.report {
         Some(path) => {

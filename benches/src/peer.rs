@@ -48,6 +48,8 @@ pub struct System {
     pub transport: Transport,
     /// Whether what it stores is encrypted.
     pub encrypted: bool,
+    /// Whether opening it after a kill takes the longer the more was written before.
+    pub replays: bool,
     /// Its version and how it is configured, in one line.
     pub about: fn() -> String,
     /// Opens it.

@@ -67,6 +67,11 @@ impl Options {
         Self { repetitions: 2, time: Duration::from_millis(150), ..Self::full(users, dir) }
     }
 
+    /// How often a row is repeated that takes many seconds each time.
+    pub(crate) fn heavy_repetitions(&self) -> usize {
+        self.repetitions.min(2)
+    }
+
     /// How long the disk is probed beside a durable repetition.
     pub(crate) fn probe_time(&self) -> Duration {
         self.time / 8

@@ -16,6 +16,7 @@ pub(super) const SYSTEM: System = System {
     name: "fjall",
     transport: Transport::Embedded,
     encrypted: false,
+    replays: true,
     about: || {
         "fjall 3.1: cache 4 GiB, LZ4, PersistMode::SyncData, loaded and rewritten by ingestion, one application write \
          lock, updates of many writers grouped by the application"

@@ -18,6 +18,7 @@ pub(super) const SYSTEM: System = System {
     name: "lmdb",
     transport: Transport::Embedded,
     encrypted: false,
+    replays: false,
     about: || {
         "LMDB 0.9.70 by heed 0.22: default sync, map 16 GiB, loaded by APPEND in one transaction, a read transaction a read, \
          updates of many writers grouped by the application; its cache is the system's"

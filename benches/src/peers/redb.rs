@@ -15,6 +15,7 @@ pub(super) const SYSTEM: System = System {
     name: "redb",
     transport: Transport::Embedded,
     encrypted: false,
+    replays: false,
     about: || {
         "redb 4: cache 4 GiB, Durability::Immediate, loaded in order of keys in one transaction, a read transaction a read, \
          updates of many writers grouped by the application"

@@ -25,6 +25,7 @@ pub(super) const SYSTEM: System = System {
     name: "rocksdb",
     transport: Transport::Embedded,
     encrypted: false,
+    replays: true,
     about: || {
         "RocksDB 7.8 (Debian) by crate rocksdb 0.20: 4 column families, LZ4, bloom 10 bit, data-block hash index, cache 4 GiB, \
          memtables 256 MB × 4, sync=true with its own group commit under locks of the application, SST ingestion for \

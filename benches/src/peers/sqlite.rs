@@ -30,6 +30,7 @@ pub(super) const SQLITE: System = System {
     name: "sqlite",
     transport: Transport::Embedded,
     encrypted: false,
+    replays: false,
     about: || {
         format!(
             "SQLite {} (the library of SQLCipher without a key) by rusqlite 0.41: WAL, synchronous=FULL, mmap 16 GiB, rowid \
@@ -45,6 +46,7 @@ pub(super) const SQLCIPHER: System = System {
     name: "sqlcipher",
     transport: Transport::Embedded,
     encrypted: true,
+    replays: false,
     about: || {
         let version = Connection::open_in_memory()
             .and_then(|connection| connection.query_row("PRAGMA cipher_version", [], |row| row.get::<_, String>(0)));

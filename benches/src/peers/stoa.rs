@@ -29,6 +29,7 @@ pub const SYSTEM: System = System {
     name: "stoa",
     transport: Transport::Embedded,
     encrypted: true,
+    replays: true,
     about: || {
         let version = env!("CARGO_PKG_VERSION");
         format!("Stoa {version}: default limits, page cache 4 GiB, XAES-256-GCM, log synced before each answer")

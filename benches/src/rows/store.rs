@@ -11,23 +11,27 @@ use super::mistakes;
 use crate::load::Alias;
 use crate::machine;
 use crate::measure::time;
-use crate::peer::{Peer, Seen, Setup, Update};
+use crate::peer::{Peer, Seen, Setup, System, Update};
 use crate::population::Text;
 use crate::suite::{Bench, Member, Sample};
 
 /// So many updates of a thousand users before the process is killed: 560,000 at a million.
 const UPDATES_OF_A_THOUSAND: usize = 560;
+/// Of systems that have no log to replay, a fiftieth of that: what they open does not depend on it.
+const WITHOUT_LOG_PART: usize = 50;
 /// Updates that are handed over at once.
 const UPDATES_AT_ONCE: usize = 50_000;
 /// The cache of the row about memory.
 const IDLE_CACHE_BYTES: u64 = 256 << 20;
+/// One user in so many is read before that.
+const IDLE_STEP: usize = 5;
 /// How long a store is idle before its memory is looked at.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Loads everyone from memory into an empty store, and looks at what that takes on disk.
 pub(super) fn load(bench: &mut Bench<'_>) -> Result<()> {
     let raw_bytes = bench.people.raw_bytes() as f64;
-    bench.in_turns("load", |turn, member| {
+    bench.in_turns_times("load", bench.options.heavy_repetitions(), &mut |turn, member| {
         member.begin_anew()?;
         let peer = member.peer()?;
         let ((_, took), syncs) = turn.beside_syncs(|| time(|| peer.load(&turn.people.users)))?;
@@ -49,7 +53,7 @@ pub(super) fn memory(bench: &mut Bench<'_>) -> Result<()> {
     let subs = write_subs(bench)?;
     bench.in_turns_times("memory", 1, &mut |_, member| {
         member.close()?;
-        let mut child = Killed(start(&program, member, "idle", &subs)?);
+        let mut child = Killed(start(&program, member, "idle", &subs, 0)?);
         let said = child.line()?;
         drop(child);
         member.open(None)?;
@@ -62,12 +66,11 @@ pub(super) fn memory(bench: &mut Bench<'_>) -> Result<()> {
 pub(super) fn reopen(bench: &mut Bench<'_>) -> Result<()> {
     let Some(program) = bench.options.program.clone() else { return Ok(()) };
     let subs = write_subs(bench)?;
-    let times = bench.options.repetitions.div_ceil(2);
-    bench.in_turns_times("reopen", times, &mut |turn, member| {
+    bench.in_turns_times("reopen", bench.options.heavy_repetitions(), &mut |turn, member| {
         let peer = member.peer()?;
         peer.settle()?;
         member.close()?;
-        let mut child = Killed(start(&program, member, "update", &subs)?);
+        let mut child = Killed(start(&program, member, "update", &subs, turn.round)?);
         let said = child.line()?;
         ensure!(said.trim() == "updated", "the process that is to be killed says {said:?}");
         child.kill()?;
@@ -81,20 +84,27 @@ pub(super) fn reopen(bench: &mut Bench<'_>) -> Result<()> {
         })?;
         // Every update was answered before the kill.
         let (users, mut reader) = (&turn.people.users, member.peer()?.reader()?);
-        let count = updates_of(users.len());
+        let count = updates_of(&member.system, users.len());
         for number in (0..count).step_by((count / 100).max(1)) {
-            mistakes::none_in_value(&mut *reader, &users[number % users.len()].sub, "custom:prefs", &prefs_of(number))?;
+            mistakes::none_in_value(
+                &mut *reader,
+                &users[number % users.len()].sub,
+                "custom:prefs",
+                &prefs_of(turn.round, number),
+            )?;
         }
         Ok(vec![Sample::of("reopen", took.as_secs_f64())])
     })
 }
 
-fn updates_of(users: usize) -> usize {
-    (users * UPDATES_OF_A_THOUSAND / 1000).max(1)
+fn updates_of(system: &System, users: usize) -> usize {
+    let count = users * UPDATES_OF_A_THOUSAND / 1000;
+    (if system.replays { count } else { count / WITHOUT_LOG_PART }).max(1)
 }
 
-fn prefs_of(number: usize) -> String {
-    format!("k={number:09}")
+/// Another value each round: some systems do not write what is there already.
+fn prefs_of(round: usize, number: usize) -> String {
+    format!("k={round}.{number:09}")
 }
 
 /// All subs in one file, for processes that need no more of the population.
@@ -131,12 +141,13 @@ impl Drop for Killed {
     }
 }
 
-fn start(program: &Path, member: &Member, chore: &str, subs: &Path) -> Result<Child> {
+fn start(program: &Path, member: &Member, chore: &str, subs: &Path, round: usize) -> Result<Child> {
     Command::new(program)
         .args(["chore", chore, "--system", member.system.name, "--dir"])
         .arg(&member.dir)
         .arg("--subs")
         .arg(subs)
+        .args(["--round", &round.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -156,7 +167,7 @@ pub enum Chore {
 ///
 /// # Errors
 /// What the system says.
-pub fn do_chore(chore: Chore, system: &str, dir: &Path, subs: &Path) -> Result<()> {
+pub fn do_chore(chore: Chore, system: &str, dir: &Path, subs: &Path, round: usize) -> Result<()> {
     // Nobody is left behind if the suite itself is killed.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let systems = crate::peer::systems();
@@ -167,12 +178,12 @@ pub fn do_chore(chore: Chore, system: &str, dir: &Path, subs: &Path) -> Result<(
     let peer = (system.open)(&Setup { dir: dir.to_owned(), cache_bytes })?;
     match chore {
         Chore::Update => {
-            update(&*peer, subs)?;
+            update(&*peer, subs, round, updates_of(system, subs.len()))?;
             println!("updated");
         }
         Chore::Idle => {
             let mut reader = peer.reader()?;
-            for sub in subs {
+            for sub in subs.iter().step_by(IDLE_STEP) {
                 reader.by_sub(sub, &mut Seen::default())?;
             }
             std::thread::sleep(IDLE);
@@ -184,11 +195,10 @@ pub fn do_chore(chore: Chore, system: &str, dir: &Path, subs: &Path) -> Result<(
     }
 }
 
-fn update(peer: &dyn Peer, subs: &[[u8; 16]]) -> Result<()> {
-    let count = updates_of(subs.len());
+fn update(peer: &dyn Peer, subs: &[[u8; 16]], round: usize, count: usize) -> Result<()> {
     for first in (0..count).step_by(UPDATES_AT_ONCE) {
         let numbers = first..(first + UPDATES_AT_ONCE).min(count);
-        let prefs: Vec<String> = numbers.clone().map(prefs_of).collect();
+        let prefs: Vec<String> = numbers.clone().map(|number| prefs_of(round, number)).collect();
         let of = |(number, prefs)| Update { sub: &subs[number % subs.len()], prefs };
         let updates: Vec<Update<'_>> = numbers.zip(prefs.iter().map(String::as_str)).map(of).collect();
         peer.update_many(&updates)?;

@@ -15,10 +15,10 @@ use crate::population::{User, mix};
 use crate::suite::{Bench, Sample, Turn};
 
 /// So many users are changed one by one where that is measured as a whole, unless there are fewer.
-const SINGLE_UPDATES_MAX: usize = 200_000;
+const SINGLE_UPDATES_MAX: usize = 100_000;
 /// The device is taken to be quiet when it wrote nothing for this long; nobody is waited for longer than the other.
 const QUIET: Duration = Duration::from_millis(200);
-const QUIET_WAIT_MAX: Duration = Duration::from_secs(4);
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// One attribute of a user, drawn uniformly, by so many writers at once.
 pub(super) fn updates(bench: &mut Bench<'_>) -> Result<()> {
@@ -130,9 +130,13 @@ fn last_of<T>(writers: usize) -> Vec<Mutex<Option<T>>> {
 type WithWriters<'a> = dyn Fn(&Turn<'_>, &dyn Peer, usize) -> Result<(crate::measure::Rate, f64)> + 'a;
 
 fn each_writers(bench: &mut Bench<'_>, row: &str, measure: &WithWriters<'_>) -> Result<()> {
+    let (first, last) = (bench.options.writers.first().copied(), bench.options.writers.last().copied());
     for writers in bench.options.writers.clone() {
         let id = format!("{row}-{writers}");
-        bench.in_turns(&id, |turn, member| {
+        // What lies in between is for the plot: once is enough.
+        let in_between = Some(writers) != first && Some(writers) != last;
+        let times = if in_between { 1 } else { bench.options.repetitions };
+        bench.in_turns_times(&id, times, &mut |turn, member| {
             let peer = member.peer()?;
             let (found, syncs) = measure(turn, peer, writers)?;
             peer.settle()?;
@@ -148,7 +152,7 @@ fn each_writers(bench: &mut Bench<'_>, row: &str, measure: &WithWriters<'_>) -> 
 
 /// One attribute of many users by single updates, as many under way at once as serves the system.
 pub(super) fn single_updates(bench: &mut Bench<'_>) -> Result<()> {
-    bench.in_turns_times("single-updates", 1.max(bench.options.repetitions / 2), &mut |turn, member| {
+    bench.in_turns_times("single-updates", bench.options.heavy_repetitions(), &mut |turn, member| {
         let peer = member.peer()?;
         let users = &turn.people.users;
         let count = users.len().min(SINGLE_UPDATES_MAX);
@@ -183,9 +187,10 @@ fn step_through(count: usize) -> usize {
 
 /// The locale of every user, until it stands in files.
 pub(super) fn set_all(bench: &mut Bench<'_>) -> Result<()> {
-    bench.in_turns("set-all", |turn, member| {
+    bench.in_turns_times("set-all", bench.options.heavy_repetitions(), &mut |turn, member| {
         let peer = member.peer()?;
-        let locale = format!("xx-{:03}", turn.round);
+        // As long as the locales that stood there, so that no system has to move its rows.
+        let locale = format!("xx-{:02}", turn.round);
         let ((count, took), written) = written_by(turn, || {
             time(|| {
                 let count = peer.set_all(&locale)?;
