@@ -115,8 +115,9 @@ fn walk_to(reader: &mut dyn Reader, far: usize) -> Result<Vec<u8>> {
     cursor.context("a far page has a cursor")
 }
 
-/// The mean time of one, on one thread.
+/// How long one takes, on one thread: the median, so that a pause of a shared machine does not count for a thousand.
 fn each<'a>(time: std::time::Duration, row: &str, ready: impl Fn() -> Result<Act<'a>> + Sync) -> Result<Vec<Sample>> {
-    let found = rate(1, time, |_| ready())?;
-    Ok(vec![Sample { latencies: Some(found.latencies), ..Sample::of(row, 1.0 / found.per_second) }])
+    let latencies = rate(1, time, |_| ready())?.latencies;
+    let median = latencies.value_at_quantile(0.5) as f64 / 1e9;
+    Ok(vec![Sample { latencies: Some(latencies), ..Sample::of(row, median) }])
 }
