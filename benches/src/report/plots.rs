@@ -11,7 +11,10 @@ use crate::rows::{Unit, row};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-const PANEL: (u32, u32) = (420, 210);
+const PANEL_WIDTH: u32 = 420;
+/// Of a panel's title, and of a bar with what parts it from the next.
+const TITLE_HEIGHT: i32 = 48;
+const BAR_HEIGHT: i32 = 24;
 const COLUMNS: usize = 3;
 const CHART: (u32, u32) = (560, 380);
 const TEXT: RGBColor = RGBColor(60, 60, 60);
@@ -86,7 +89,9 @@ fn words(size: i32) -> TextStyle<'static> {
 fn bars(run: &Run) -> Result<String> {
     let rows: Vec<&RowResult> = run.rows.iter().filter(|result| row(&result.id).is_some()).collect();
     let lines = rows.len().div_ceil(COLUMNS).max(1);
-    svg((PANEL.0 * COLUMNS as u32, PANEL.1 * lines as u32), |root| {
+    let most = rows.iter().map(|result| result.figures.len()).max().unwrap_or(0);
+    let height = TITLE_HEIGHT as u32 + BAR_HEIGHT as u32 * (most as u32 + 1);
+    svg((PANEL_WIDTH * COLUMNS as u32, height * lines as u32), |root| {
         for (panel, result) in root.split_evenly((lines, COLUMNS)).iter().zip(&rows) {
             bars_of(panel, result)?;
         }
@@ -99,24 +104,23 @@ fn bars_of(panel: &Area<'_>, result: &RowResult) -> Result<()> {
     const FIGURES_WIDTH: i32 = 70;
     let Some(row) = row(&result.id) else { return Ok(()) };
     let better = if row.unit.more_is_better() { "more is better" } else { "less is better" };
-    panel.draw(&Text::new(row.title.clone(), (8, 8), words(13))).map_err(failed)?;
-    panel.draw(&Text::new(better, (8, 24), words(10))).map_err(failed)?;
+    panel.draw(&Text::new(row.title.clone(), (8, 8), words(16))).map_err(failed)?;
+    panel.draw(&Text::new(better, (8, 27), words(12))).map_err(failed)?;
     let figures: Vec<_> = result.figures.iter().filter(|of| of.median().is_finite()).collect();
     let most = figures.iter().map(|of| of.range().1).fold(f64::MIN_POSITIVE, f64::max);
-    let room = f64::from(PANEL.0 as i32 - NAMES_WIDTH - FIGURES_WIDTH - 16);
-    let step = (PANEL.1 as i32 - 48) / figures.len().max(1) as i32;
+    let room = f64::from(PANEL_WIDTH as i32 - NAMES_WIDTH - FIGURES_WIDTH - 16);
     for (at, of) in figures.iter().enumerate() {
-        let top = 42 + at as i32 * step.min(24);
-        let bottom = top + step.min(24) - 5;
+        let top = TITLE_HEIGHT + at as i32 * BAR_HEIGHT;
+        let bottom = top + BAR_HEIGHT - 5;
         let to = |value: f64| NAMES_WIDTH + (value / most * room).max(1.0) as i32;
         let (low, high) = of.range();
         let middle = (top + bottom) / 2;
         let bar = Rectangle::new([(NAMES_WIDTH, top), (to(of.median()), bottom)], colour(&of.system).filled());
-        panel.draw(&Text::new(of.system.clone(), (8, top), words(12))).map_err(failed)?;
+        panel.draw(&Text::new(of.system.clone(), (8, top + 2), words(15))).map_err(failed)?;
         panel.draw(&bar).map_err(failed)?;
         panel.draw(&PathElement::new([(to(low), middle), (to(high), middle)], BLACK)).map_err(failed)?;
         let end = to(high).max(to(of.median())) + 6;
-        panel.draw(&Text::new(figure(row.unit, of.median()), (end, top), words(12))).map_err(failed)?;
+        panel.draw(&Text::new(figure(row.unit, of.median()), (end, top + 2), words(15))).map_err(failed)?;
     }
     Ok(())
 }
@@ -143,7 +147,7 @@ fn chart(
     }
     let (x, y) = (bounds(|point| point.0), bounds(|point| point.1));
     let mut chart = ChartBuilder::on(area)
-        .caption(title, words(14))
+        .caption(title, words(17))
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(64)
@@ -156,7 +160,7 @@ fn chart(
         .y_desc(axes.1)
         .x_label_formatter(labels.0)
         .y_label_formatter(labels.1)
-        .label_style(words(11))
+        .label_style(words(14))
         .draw()
         .map_err(failed)?;
     for (system, points) in lines {
@@ -171,7 +175,7 @@ fn chart(
         .configure_series_labels()
         .background_style(WHITE.mix(0.8))
         .border_style(RGBColor(200, 200, 200))
-        .label_font(words(11))
+        .label_font(words(14))
         .position(SeriesLabelPosition::UpperLeft)
         .draw()
         .map_err(failed)
