@@ -58,12 +58,12 @@ const fn capacity(layer: usize) -> u64 {
 
 /// The word that has all bits of a hash: by its upper half.
 fn word(words: &[AtomicU64], hash: u64) -> &AtomicU64 {
-    &words[((hash >> 32) * words.len() as u64 >> 32) as usize]
+    &words[(((hash >> 32) * words.len() as u64) >> 32) as usize]
 }
 
 /// Up to four bits, by the lower half.
 fn bits(hash: u64) -> u64 {
-    (0..4).fold(0, |bits, i| bits | 1 << (hash >> (6 * i) & 63))
+    (0..4).fold(0, |bits, i| bits | 1 << ((hash >> (6 * i)) & 63))
 }
 
 #[cfg(test)]

@@ -290,7 +290,7 @@ impl Memtable {
             let within = move |flat: &[u8]| (flat < &bound[..]) != up;
             let take = move |key: &AliasKey, is_set: &bool| {
                 let flat = key.flat();
-                within(&flat).then(|| (flat, key.seq.0, *is_set))
+                within(&flat).then_some((flat, key.seq.0, *is_set))
             };
             let aliases = self.aliases.walk(direction, start, take);
             let aliases = aliases.take_while(move |(flat, ..)| flat.starts_with(&prefix));
