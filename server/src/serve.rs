@@ -46,7 +46,7 @@ pub struct Addresses {
 
 /// A server that listens, and serves nobody yet.
 pub struct Server {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     listeners: Vec<Listener>,
     metrics: Option<TcpListener>,
     addresses: Addresses,

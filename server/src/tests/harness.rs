@@ -1,18 +1,22 @@
 //! A server of one's own.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 
 use stoa_engine::{Store, StoreOptions};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::client::Client;
+use crate::shared::Shared;
 use crate::{Addresses, ServeError, Server, ServerConfig, mint_admin};
 
 /// A server that runs, and the directory that it keeps its store in.
 pub(crate) struct Running {
     pub(crate) addresses: Addresses,
     pub(crate) directory: tempfile::TempDir,
+    /// What connections share; a stopped server has let go of it.
+    pub(crate) shared: Weak<Shared>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), ServeError>>,
 }
@@ -48,11 +52,12 @@ impl Running {
     pub(crate) async fn over(store: Store, directory: tempfile::TempDir, config: ServerConfig) -> Self {
         let server = Server::bind(config, store).await.unwrap();
         let addresses = server.addresses().clone();
+        let shared = Arc::downgrade(&server.shared);
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(server.run(async move {
             let _ = stopped.await;
         }));
-        Self { addresses, directory, stop, served }
+        Self { addresses, directory, shared, stop, served }
     }
 
     /// A connection that has not said anything.

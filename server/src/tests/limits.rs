@@ -1,8 +1,11 @@
 //! Bounds, closing and stopping, metrics and health.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::client::{Client, encode};
@@ -206,6 +209,59 @@ async fn a_flood_can_be_killed_and_stopped() {
     };
     tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the flood goes on");
     tokio::time::timeout(Duration::from_secs(10), running.stop()).await.expect("the floods keep the server");
+}
+
+/// A peer that always has more to send and takes whatever comes: nothing on its connection ever waits.
+struct Endless {
+    sent: usize,
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let endless = self.get_mut();
+        while buffer.remaining() > 0 {
+            buffer.put_slice(&[b"PING\r\n"[endless.sent % 6]]);
+            endless.sent += 1;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_always_has_more_can_be_killed_and_stopped() {
+    let running = Running::start(dev()).await;
+    let connect = || {
+        let shared = running.shared.upgrade().unwrap();
+        let client = shared.clients.enter("endless".into(), "here".into(), 10).unwrap();
+        let id = client.id;
+        let served = async move {
+            crate::connection::serve(shared.clone(), client, Box::new(Endless { sent: 0 }), None, None).await;
+            shared.clients.leave(id);
+        };
+        (id, tokio::spawn(served))
+    };
+    let ((id, killed), (_, stopped)) = (connect(), connect());
+    let mut other = running.client().await;
+    assert_eq!(other.call("PING").await.text(), "PONG");
+    assert_eq!(other.call(&format!("CLIENT KILL ID {id}")).await.number(), 1);
+    tokio::time::timeout(Duration::from_secs(10), killed).await.expect("it goes on when killed").unwrap();
+    assert!(!stopped.is_finished());
+    tokio::time::timeout(Duration::from_secs(10), running.stop()).await.expect("it keeps the server");
+    tokio::time::timeout(Duration::from_secs(10), stopped).await.expect("it goes on when stopped").unwrap();
 }
 
 #[tokio::test]

@@ -60,7 +60,12 @@ fn what_comes_while_the_log_is_held_is_led_too() {
         let handoff: Arc<Requests> = Arc::new(Handoff::new(Led::default()));
         let thread = commit_thread(&handoff);
         let other = Arc::clone(&handoff);
-        let holder = thread::spawn(move || drop(other.led()));
+        let holder = thread::spawn(move || {
+            let led = other.led();
+            // Others have their turn while it is held.
+            thread::yield_now();
+            drop(led);
+        });
         commit(&handoff, 1);
         holder.join().unwrap();
         handoff.stop();
