@@ -122,6 +122,52 @@ fn sorted_both_ways_and_filtered() {
     }
 }
 
+/// What an index leads to exactly is walked there; beside another condition it is found and sorted. Both are one list.
+#[test]
+fn a_stretch_of_an_index_lists_whom_the_filter_finds() {
+    let fixture = fixture(|_| {});
+    let pool = &fixture.pool;
+    let name = |i: u64| ["Ab", "aB\u{ff}", "abc", "ABD", "b", "a", "Straße", "STRASSE", "\u{10ffff}"][i as usize % 9];
+    let user = |i: u64| match i % 7 {
+        0 => create(&[("username", &format!("u{i}"))]),
+        _ => create(&[("username", &format!("u{i}")), ("custom:n", &(i % 13).to_string()), ("family_name", name(i))]),
+    };
+    let filters = [
+        ("family_name", "family_name sw \"ab\""),
+        ("family_name", "family_name sw \"STRAS\""),
+        ("family_name", "family_name sw \"\u{10ffff}\""),
+        ("family_name", "family_name sw \"zz\""),
+        ("family_name", "family_name eq \"ABC\""),
+        ("family_name", "family_name ge \"abc\""),
+        ("family_name", "family_name lt \"abd\""),
+        ("custom:n", "custom:n gt 4"),
+        ("custom:n", "custom:n le 4"),
+        ("custom:n", "custom:n eq 7"),
+        ("custom:n", "custom:n ne 7"),
+    ];
+    let compare = || {
+        for (sort, filter) in filters {
+            for desc in [false, true] {
+                let sorted = walk(pool, &query(Some(&format!("{filter} and username pr")), Some(sort), desc), 1000);
+                for limit in [1, 3, 1000] {
+                    assert_eq!(walk(pool, &query(Some(filter), Some(sort), desc), limit), sorted, "{filter} {desc}");
+                }
+            }
+        }
+    };
+    commit(pool, (0..60).map(user).collect());
+    compare();
+    pool.flush().unwrap();
+    compare();
+    let set = |i: u64| {
+        let changes = vec![("family_name".into(), Input::Raw(name(i + 4).into()))];
+        Op::UserSet { user: by(&format!("u{i}")), if_version: None, take_alias: false, changes }
+    };
+    commit(pool, (10..20).map(set).chain((60..70).map(user)).collect());
+    commit(pool, (20..25).map(|i| Op::UserDelete { user: by(&format!("u{i}")), if_version: None }).collect());
+    compare();
+}
+
 #[test]
 fn a_cursor_works_in_its_own_listing_alone() {
     let fixture = fixture(|_| {});

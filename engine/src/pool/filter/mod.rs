@@ -21,6 +21,7 @@ use bytes::Bytes;
 use stoa_format::AttrId;
 use thiserror::Error;
 
+use super::collation::Collation;
 use super::names::GroupName;
 use super::schema::Schema;
 use super::value::{CellValue, ValueFault};
@@ -162,6 +163,18 @@ impl Filter {
     /// The groups that it names, each once, to be looked up before it runs.
     pub fn groups(&self) -> &[GroupName] {
         &self.groups
+    }
+
+    /// The hint, if it leads by the index in order of values to all users who match, and to nobody else.
+    pub fn exact_hint(&self) -> Option<&Hint> {
+        let Node::Test(Test { predicate, .. }) = &self.root else { return None };
+        let is_exact = match predicate {
+            Predicate::Int(_) => true,
+            // See [`Hint::Prefix`]: of an e-mail address what is before the domain leads to more.
+            Predicate::Text(test) => test.op() != TextOp::StartsWith || test.collation() != Collation::Email,
+            Predicate::Bytes(_) | Predicate::Present => false,
+        };
+        self.hint.as_ref().filter(|hint| is_exact && matches!(hint, Hint::Prefix { .. } | Hint::Range { .. }))
     }
 
     /// An index that leads to all users that can match; each must still be tested with [`Filter::matches`].

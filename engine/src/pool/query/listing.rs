@@ -9,15 +9,15 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use roaring::RoaringBitmap;
 use stoa_format::Ordinal;
 
 use super::cursor::{Binding, Cursor};
 use super::plan::{Plan, rank, sortable};
+use super::scan::Stretch;
 use super::{Batch, PageRequest, UserQuery};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
+use crate::pool::filter::Filter;
 use crate::pool::keyspace::{self, Key, last_number};
 use crate::pool::lease::Lease;
 use crate::pool::open::lock;
@@ -347,7 +347,14 @@ impl Turn<'_> {
 /// What a listing of users shows.
 fn users_plan(snapshot: &Snapshot, query: &UserQuery) -> Result<Plan> {
     let attribute = query.sort.as_deref().map(|name| sortable(snapshot, name)).transpose()?;
-    let these = matching(snapshot, query.filter.as_deref(), &query.args)?;
+    let filter = query.filter.as_deref().map(|text| snapshot.filter(text, &query.args)).transpose()?;
+    if let Some(attribute) = attribute
+        && let Some(stretch) = filter.as_ref().and_then(Filter::exact_hint).and_then(Stretch::of)
+        && stretch.attr == attribute.id
+    {
+        return Ok(Plan::Within { stretch, desc: query.desc });
+    }
+    let these = filter.as_ref().map(|filter| snapshot.matching(filter)).transpose()?;
     let Some(attribute) = attribute else { return Ok(these.map_or(Plan::Everyone, Plan::These)) };
     if let Some(few) = these.as_ref().filter(|these| these.len() <= RANKED_MAX) {
         return Ok(Plan::Ranked(rank(snapshot, attribute, few, query.desc)?));
@@ -358,9 +365,4 @@ fn users_plan(snapshot: &Snapshot, query: &UserQuery) -> Result<Plan> {
         without &= these;
     }
     Ok(Plan::Ordered { attr: attribute.id, desc: query.desc, these, without })
-}
-
-fn matching(snapshot: &Snapshot, filter: Option<&str>, args: &[Bytes]) -> Result<Option<RoaringBitmap>> {
-    let Some(text) = filter else { return Ok(None) };
-    snapshot.matching(&snapshot.filter(text, args)?).map(Some)
 }

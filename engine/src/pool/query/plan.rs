@@ -13,6 +13,7 @@ use roaring::RoaringBitmap;
 use stoa_format::{AttrId, Ordinal};
 
 use super::Batch;
+use super::scan::Stretch;
 use crate::error::{Error, Result};
 use crate::pool::draft::cell_value;
 use crate::pool::keyspace::{self, Key, last_number};
@@ -43,6 +44,13 @@ pub(crate) enum Plan {
         /// Those of them that have no value.
         without: RoaringBitmap,
     },
+    /// The users of a stretch of an index in order of values.
+    Within {
+        /// The stretch.
+        stretch: Stretch,
+        /// The greatest value first.
+        desc: bool,
+    },
     /// The members of the group of this id, in order of creation.
     Members(u64),
     /// Groups in order of names.
@@ -51,7 +59,7 @@ pub(crate) enum Plan {
     OfUser(Ordinal),
 }
 
-/// In front of a position in [`Plan::Ordered`]: a key of the index follows.
+/// In front of a position in [`Plan::Ordered`] and [`Plan::Within`]: a key of the index follows.
 const IN_INDEX: u8 = 0;
 /// In front of a position in [`Plan::Ordered`]: the ordinal of a user without a value follows.
 const WITHOUT: u8 = 1;
@@ -86,11 +94,8 @@ impl Plan {
                 Ok(members)
             }
             Self::Ordered { attr, desc, these, without } => {
-                let index = Index { snapshot, attr: *attr, desc: *desc, these: these.as_ref() };
-                let in_index = |after: Option<&[u8]>| match after {
-                    Some([IN_INDEX, key @ ..]) => Some(key.to_vec()),
-                    _ => None,
-                };
+                let whole = Stretch::whole(*attr);
+                let index = Index { snapshot, stretch: &whole, desc: *desc, these: these.as_ref() };
                 let in_rest = |after: Option<&[u8]>| match after {
                     Some([WITHOUT, rest @ ..]) => last_number(rest),
                     _ => None,
@@ -108,6 +113,11 @@ impl Plan {
                     }
                     index.next(in_index(after), count, &mut users)?;
                 }
+                Ok(users)
+            }
+            Self::Within { stretch, desc } => {
+                let (mut users, index) = (Vec::new(), Index { snapshot, stretch, desc: *desc, these: None });
+                index.next(in_index(after), count, &mut users)?;
                 Ok(users)
             }
             Self::Groups | Self::OfUser(_) => Ok(Vec::new()),
@@ -140,10 +150,10 @@ fn unvalued(ordinal: Ordinal) -> (Ordinal, Vec<u8>) {
     (ordinal, position)
 }
 
-/// The index of an attribute in order of values, as a listing walks it.
+/// A stretch of the index of an attribute in order of values, as a listing walks it.
 struct Index<'a> {
     snapshot: &'a Snapshot,
-    attr: AttrId,
+    stretch: &'a Stretch,
     desc: bool,
     these: Option<&'a RoaringBitmap>,
 }
@@ -154,8 +164,11 @@ impl Index<'_> {
         if users.len() >= count {
             return Ok(());
         }
-        let prefix = Key::new(keyspace::ORDER).attr(self.attr);
+        let Stretch { attr, prefix, start, end } = self.stretch;
         let visit = |key: &[u8], _: &[u8]| {
+            if !self.desc && *key >= end[1..] || self.desc && *key < start[1..] {
+                return Ok(ControlFlow::Break(()));
+            }
             let Some(ordinal) = last_number(key) else { return Ok(ControlFlow::Continue(())) };
             if self.these.is_none_or(|these| these.contains(ordinal as u32)) {
                 let mut position = vec![IN_INDEX];
@@ -164,22 +177,22 @@ impl Index<'_> {
             }
             Ok(if users.len() >= count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
+        let place = |key: &[u8]| Key::new(keyspace::ORDER).attr(*attr).rest(key);
         match (self.desc, key) {
-            (false, None) => self.snapshot.scan_prefix(&prefix.flat(), visit),
+            (false, None) => self.snapshot.scan(prefix, start, visit),
             // Nothing sorts between a key and the same with a zero behind it.
-            (false, Some(key)) => {
-                let from = prefix.clone().rest(&key).rest(&[0]).flat();
-                self.snapshot.scan(&prefix.flat(), &from, visit)
-            }
-            (true, None) => {
-                let end = Key::new(keyspace::ORDER).attr(AttrId(self.attr.0 + 1)).flat();
-                self.snapshot.scan_down(&prefix.flat(), &end, visit)
-            }
-            (true, Some(key)) => {
-                let below = prefix.clone().rest(&key).flat();
-                self.snapshot.scan_down(&prefix.flat(), &below, visit)
-            }
+            (false, Some(key)) => self.snapshot.scan(prefix, &place(&key).rest(&[0]).flat(), visit),
+            (true, None) => self.snapshot.scan_down(prefix, end, visit),
+            (true, Some(key)) => self.snapshot.scan_down(prefix, &place(&key).flat(), visit),
         }
+    }
+}
+
+/// The key of the index in a position, if it names one.
+fn in_index(after: Option<&[u8]>) -> Option<Vec<u8>> {
+    match after {
+        Some([IN_INDEX, key @ ..]) => Some(key.to_vec()),
+        _ => None,
     }
 }
 

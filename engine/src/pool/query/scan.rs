@@ -305,27 +305,9 @@ impl<'a> Scan<'a> {
                 }
                 _ => Ok(Some(RoaringBitmap::new())),
             },
-            Some(Hint::Prefix { attr, prefix }) => {
-                let mut escaped = Vec::new();
-                terminate(prefix, &mut escaped);
-                escaped.truncate(escaped.len() - 2);
-                let prefix = Key::new(keyspace::ORDER).attr(*attr).rest(&escaped).flat();
-                self.led_to(&prefix, &prefix, None, most)
-            }
-            Some(Hint::Range { attr, from, to }) => {
-                let prefix = Key::new(keyspace::ORDER).attr(*attr);
-                let start = match from {
-                    Bound::Unbounded => prefix.clone().flat(),
-                    Bound::Included(key) => prefix.clone().terminated(key).flat(),
-                    // Behind every ordinal of that key.
-                    Bound::Excluded(key) => prefix.clone().terminated(key).number(u64::MAX).flat(),
-                };
-                let end = match to {
-                    Bound::Unbounded => None,
-                    Bound::Included(key) => Some(prefix.clone().terminated(key).number(u64::MAX).flat()),
-                    Bound::Excluded(key) => Some(prefix.clone().terminated(key).flat()),
-                };
-                self.led_to(&prefix.flat(), &start, end.as_ref(), most)
+            Some(hint @ (Hint::Prefix { .. } | Hint::Range { .. })) => {
+                let Some(stretch) = Stretch::of(hint) else { return Ok(None) };
+                self.led_to(&stretch.prefix, &stretch.start, Some(&stretch.end), most)
             }
         }
     }
@@ -346,6 +328,65 @@ impl<'a> Scan<'a> {
         })?;
         Ok((keys <= most).then_some(users))
     }
+}
+
+/// A stretch of the index in order of values: the flat keys that begin with `prefix`, from `start` to before `end`.
+pub(crate) struct Stretch {
+    /// The searchable attribute.
+    pub attr: AttrId,
+    /// What they begin with.
+    pub prefix: Bytes,
+    /// The least.
+    pub start: Bytes,
+    /// Behind the greatest.
+    pub end: Bytes,
+}
+
+impl Stretch {
+    /// All of an attribute's.
+    pub(crate) fn whole(attr: AttrId) -> Self {
+        let prefix = Key::new(keyspace::ORDER).attr(attr).flat();
+        Self { attr, end: behind(&prefix), start: prefix.clone(), prefix }
+    }
+
+    /// Where a hint leads to, if it is to this index.
+    pub(crate) fn of(hint: &Hint) -> Option<Self> {
+        match hint {
+            Hint::Prefix { attr, prefix } => {
+                let mut escaped = Vec::new();
+                terminate(prefix, &mut escaped);
+                escaped.truncate(escaped.len() - 2);
+                let prefix = Key::new(keyspace::ORDER).attr(*attr).rest(&escaped).flat();
+                Some(Self { attr: *attr, end: behind(&prefix), start: prefix.clone(), prefix })
+            }
+            Hint::Range { attr, from, to } => {
+                let prefix = Key::new(keyspace::ORDER).attr(*attr);
+                let start = match from {
+                    Bound::Unbounded => prefix.clone().flat(),
+                    Bound::Included(key) => prefix.clone().terminated(key).flat(),
+                    // Behind every ordinal of that key.
+                    Bound::Excluded(key) => prefix.clone().terminated(key).number(u64::MAX).flat(),
+                };
+                let end = match to {
+                    Bound::Unbounded => behind(&prefix.clone().flat()),
+                    Bound::Included(key) => prefix.clone().terminated(key).number(u64::MAX).flat(),
+                    Bound::Excluded(key) => prefix.clone().terminated(key).flat(),
+                };
+                Some(Self { attr: *attr, prefix: prefix.flat(), start, end })
+            }
+            Hint::Sub(_) | Hint::Alias { .. } | Hint::Member(_) => None,
+        }
+    }
+}
+
+/// The least key behind all that begin with `prefix`, whose first octet is below 255.
+fn behind(prefix: &[u8]) -> Bytes {
+    let mut end = prefix.to_vec();
+    while end.pop_if(|last| *last == u8::MAX).is_some() {}
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end.into()
 }
 
 /// Which parts of an `and` go first: those that narrow by a pass over one column.
