@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use stoa_engine::pool::request::{Input, NewUser, Op, Transaction, UserRef};
+use stoa_engine::pool::found::UserKey;
+use stoa_engine::pool::request::{Input, NewUser, Op, Status, Transaction, UserRef};
+use stoa_engine::pool::value::ValueRef;
 use stoa_engine::pool::view::Select;
 use stoa_engine::{ErrorKind, Pool, Store, StoreOptions};
 
@@ -63,6 +65,47 @@ fn what_is_acknowledged_is_there_after_a_second_start() {
     assert_eq!(get(&pool, &by("username", "bo"), "given_name").as_deref(), Some("Bo"));
     assert_eq!(pool.snapshot().user_count().unwrap(), 2);
     assert_eq!(pool.seq().0, 3);
+}
+
+#[test]
+fn a_user_that_was_found_reads_alike_from_memory_and_from_files() {
+    const HASH: &str = "$2b$04$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(options(&dir)).unwrap();
+    store.create_pool("acme", Some(r#"{"attributes":{"custom:tags":{"type":"string","multi":true}}}"#), None).unwrap();
+    let pool = store.pool("acme").unwrap();
+    let pairs = [("username", "ana"), ("email", "Ana@Example.com"), ("custom:tags", r#"["b","a"]"#)];
+    let new = NewUser { attrs: attrs(&pairs), password: Some(HASH.into()), ..NewUser::default() };
+    pool.commit(Transaction { ops: vec![Op::UserCreate(Box::new(new))], ..Transaction::default() }).unwrap();
+    for in_files in [false, true] {
+        if in_files {
+            pool.flush().unwrap();
+        }
+        let snapshot = pool.snapshot();
+        let user = snapshot.find(UserKey::Alias("email", "ana@example.COM")).unwrap().unwrap();
+        let mut seen = Vec::new();
+        let fields = user.profile(|attribute, value| seen.push((attribute.name.shared(), value.into_owned()))).unwrap();
+        let expected: Vec<_> = seen.iter().map(|(name, value)| (&**name, value.text().into_owned())).collect();
+        assert_eq!(
+            expected,
+            [("username", "ana".into()), ("email", "Ana@Example.com".into()), ("custom:tags", r#"["a","b"]"#.into())]
+        );
+        assert_eq!((fields, fields.sub), (user.fields().unwrap(), user.sub().unwrap()));
+        assert!(user.with_password(|hash| hash == Some(HASH)).unwrap());
+        assert!(
+            user.with_sign_in(|status, on, hash| (status, on, hash) == (Status::Confirmed, true, Some(HASH))).unwrap()
+        );
+        for (name, value) in &seen {
+            let attribute = snapshot.schema().by_name(name).unwrap();
+            assert!(
+                user.with_value(attribute, |found| found.map(ValueRef::into_owned).as_ref() == Some(value)).unwrap()
+            );
+        }
+        let nickname = snapshot.schema().by_name("nickname").unwrap();
+        assert!(user.with_value(nickname, |found| found.is_none()).unwrap());
+        assert!(snapshot.find(UserKey::Alias("username", "bo")).unwrap().is_none());
+        assert_eq!(snapshot.find(UserKey::Alias("nickname", "a")).err().unwrap().kind(), ErrorKind::Invalid);
+    }
 }
 
 #[test]

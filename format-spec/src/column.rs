@@ -319,12 +319,11 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
         })
     }
 
-    /// Looks at where the value of `ordinal` stands, so that it is near when it is read. What is answered means
+    /// Looks at where the value of entry `entry` stands, so that it is near when it is read. What is answered means
     /// nothing; it is there to be used, lest the look be left out.
     #[inline]
-    pub fn touch(&self, ordinal: u64) -> u8 {
+    pub fn touch(&self, entry: usize) -> u8 {
         let page = self.bytes.as_ref();
-        let Some(entry) = self.ordinals.find(page, ordinal) else { return 0 };
         match &self.values {
             ValuesAt::Int { offsets: numbers, .. } | ValuesAt::Dictionary { codes: numbers, .. } => {
                 numbers.touch(page, entry)

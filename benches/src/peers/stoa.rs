@@ -5,9 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use stoa_engine::bulk::{BulkLoad, BulkUser, BulkValue, Pushed};
+use stoa_engine::pool::found::{UserFields, UserKey};
 use stoa_engine::pool::request::{Input, NewUser, Op, Status, Transaction, UserRef};
-use stoa_engine::pool::value::Value;
-use stoa_engine::pool::view::{Select, UserView};
+use stoa_engine::pool::value::{Value, ValueRef};
+use stoa_engine::pool::view::UserView;
 use stoa_engine::{ErrorKind, PageRequest, Pool, Store, StoreOptions, UserQuery};
 use stoa_format::{AttrId, Sub};
 
@@ -229,10 +230,6 @@ fn set(update: Update<'_>) -> Op {
     Op::UserSet { user: UserRef::Sub(Sub(*update.sub)), if_version: None, take_alias: false, changes }
 }
 
-fn named(alias: Alias, value: &str) -> UserRef {
-    UserRef::Alias { attr: alias.name().into(), value: value.into() }
-}
-
 struct StoaReader<'p> {
     pool: &'p Pool,
 }
@@ -252,45 +249,44 @@ impl StoaReader<'_> {
         Ok((page.items.len(), page.cursor))
     }
 
-    fn show(&self, user: &UserRef, seen: &mut Seen) -> Result<bool> {
-        let view = self.pool.snapshot().user(user, &Select::All)?;
-        Ok(view.is_some_and(|view| {
-            show(&view, seen);
-            true
-        }))
+    fn show(&self, user: UserKey<'_>, seen: &mut Seen) -> Result<bool> {
+        let snapshot = self.pool.snapshot();
+        let Some(user) = snapshot.find(user)? else { return Ok(false) };
+        seen.begin_user();
+        let fields = user.profile(|attribute, value| match value {
+            ValueRef::Str(text) => seen.text(&attribute.name, text),
+            ValueRef::Bool(truth) => seen.flag(&attribute.name, truth),
+            other => seen.text(&attribute.name, &other.into_owned().text()),
+        })?;
+        show_fields(&fields, seen);
+        Ok(true)
     }
 }
 
 impl Reader for StoaReader<'_> {
     fn profile(&mut self, alias: Alias, value: &str, seen: &mut Seen) -> Result<bool> {
-        self.show(&named(alias, value), seen)
+        self.show(UserKey::Alias(alias.name(), value), seen)
     }
 
     fn by_sub(&mut self, sub: &[u8; 16], seen: &mut Seen) -> Result<bool> {
-        self.show(&UserRef::Sub(Sub(*sub)), seen)
+        self.show(UserKey::Sub(Sub(*sub)), seen)
     }
 
     fn hash(&mut self, email: &str, seen: &mut Seen) -> Result<bool> {
-        match self.pool.snapshot().password(&named(Alias::Email, email)) {
-            Ok(Some(password)) => {
-                seen.text("hash", &password.hash);
-                Ok(true)
-            }
-            Ok(None) => Ok(false),
-            Err(error) if error.kind() == ErrorKind::NoUser => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        let snapshot = self.pool.snapshot();
+        let Some(user) = snapshot.find(UserKey::Alias(Alias::Email.name(), email))? else { return Ok(false) };
+        Ok(user.with_password(|hash| hash.map(|hash| seen.text("hash", hash)).is_some())?)
     }
 
     fn sign_in(&mut self, alias: Alias, value: &str, seen: &mut Seen) -> Result<bool> {
-        let (snapshot, user) = (self.pool.snapshot(), named(alias, value));
-        let Some(view) = snapshot.user(&user, &Select::Nothing)? else { return Ok(false) };
-        // The user is named by its sub now: the alias is looked up once.
-        let password = snapshot.password(&UserRef::Sub(view.sub))?.context("a user without a password")?;
-        seen.text("hash", &password.hash);
-        seen.text("status", view.status.word());
-        seen.flag("enabled", view.enabled);
-        Ok(true)
+        let snapshot = self.pool.snapshot();
+        let Some(user) = snapshot.find(UserKey::Alias(alias.name(), value))? else { return Ok(false) };
+        user.with_sign_in(|status, enabled, hash| {
+            seen.text("hash", hash.context("a user without a password")?);
+            seen.text("status", status.word());
+            seen.flag("enabled", enabled);
+            Ok(true)
+        })?
     }
 
     fn count_family_name(&mut self, part: &str) -> Result<u64> {
@@ -312,13 +308,17 @@ impl Reader for StoaReader<'_> {
     }
 }
 
+fn show_fields(fields: &UserFields, seen: &mut Seen) {
+    seen.sub(&fields.sub.0);
+    seen.text("status", fields.status.word());
+    seen.flag("enabled", fields.enabled);
+    seen.int("created_at", fields.created_at_ms);
+    seen.int("updated_at", fields.updated_at_ms);
+}
+
 fn show(view: &UserView, seen: &mut Seen) {
     seen.begin_user();
-    seen.sub(&view.sub.0);
-    seen.text("status", view.status.word());
-    seen.flag("enabled", view.enabled);
-    seen.int("created_at", view.created_at_ms);
-    seen.int("updated_at", view.updated_at_ms);
+    show_fields(&view.fields(), seen);
     for (name, value) in &view.attrs {
         match value {
             Some(Value::Str(text)) => seen.text(name, text),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sdd::Shared;
 use stoa_format::Ordinal;
 use stoa_format::column::Cell;
 
@@ -21,7 +22,7 @@ struct RunCursor {
     run: Arc<ColumnRun>,
     caching: Caching,
     next_page: usize,
-    page: Option<Arc<OpenPage>>,
+    page: Option<Shared<OpenPage>>,
     /// The open page's ordinals, and which of them is next.
     ordinals: Vec<u64>,
     entry: usize,
@@ -95,11 +96,11 @@ impl RunCursor {
         if self.next_page >= opened.pages.data_pages {
             return Ok(());
         }
-        let page = opened.pages.page(&self.run.file, self.next_page, self.caching)?;
-        if let PageBody::Column(page) = &*page {
+        let page = opened.pages.held(&self.run.file, self.next_page, self.caching)?;
+        if let PageBody::Column(page) = &page.body {
             self.ordinals.extend(page.ordinals());
         }
-        self.page = page.into_held();
+        self.page = Some(page);
         self.next_page += 1;
         Ok(())
     }

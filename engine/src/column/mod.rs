@@ -19,11 +19,12 @@ mod tests;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
-use stoa_format::Ordinal;
+use sdd::Guard;
 use stoa_format::column::{Cell, ColumnKind, ColumnPage, Scratch, Sought};
 use stoa_format::run::{PageEntry, PagePlace, SectionId, SectionSummary};
+use stoa_format::{DecodeError, Ordinal};
 
-use crate::run::{Caching, PageBody, PageRef, Plain, RunError, RunFile, SectionPages};
+use crate::run::{Caching, PageBody, Plain, RunError, RunFile, SectionPages};
 
 pub use crate::run::OrdinalSet;
 use marks::Marks;
@@ -43,6 +44,8 @@ struct OpenedColumn {
     kind: ColumnKind,
     /// The first ordinal of each data page, for finding a page.
     first_ordinals: Vec<u64>,
+    /// How many pages an ordinal is, as if all pages held the same number.
+    page_share: f64,
 }
 
 /// Whether a page need be read to know which of its values are sought.
@@ -106,11 +109,20 @@ impl ColumnRun {
         room: &mut Vec<u8>,
         read: impl FnOnce(Cell<'_>) -> R,
     ) -> Result<R, RunError> {
+        self.find_cell(ordinal, &Guard::new())?.with_in(room, read)
+    }
+
+    /// Where the run says something about `ordinal`.
+    ///
+    /// # Errors
+    /// If the page cannot be read.
+    #[inline]
+    pub fn find_cell<'g>(&'g self, ordinal: Ordinal, guard: &'g Guard) -> Result<FoundCell<'g>, RunError> {
         let opened = self.opened()?;
-        let Some(index) = opened.page_of(ordinal.0) else { return Ok(read(Cell::Missing)) };
-        let page = opened.pages.page(&self.file, index, Caching::Keep)?;
-        let cell = self.column_page(&opened.pages, &page, index)?.get_in(ordinal.0, room);
-        cell.map(read).map_err(|e| opened.pages.damaged(&self.file, index, e))
+        let Some(index) = opened.page_of(ordinal.0) else { return Ok(FoundCell(None)) };
+        let page = opened.pages.page(&self.file, index, Caching::Keep, guard)?;
+        let page = self.column_page(&opened.pages, page, index)?;
+        Ok(FoundCell(Some(InPage { run: self, page, index, ordinal, entry: Entry::Unknown })))
     }
 
     /// What the run says about `ordinal`.
@@ -119,20 +131,6 @@ impl ColumnRun {
     /// If the page cannot be read.
     pub fn get(&self, ordinal: Ordinal) -> Result<Cell<'static>, RunError> {
         self.with(ordinal, |cell| cell.into_owned())
-    }
-
-    /// Opens the page that has or would have `ordinal` and looks at the cell's place, so that the cell is near when it
-    /// is read: issue all touches of a profile, then read. See [`ColumnPage::touch`].
-    #[inline]
-    pub fn touch(&self, ordinal: Ordinal) -> u8 {
-        // What goes wrong shows when the cell is read.
-        let touch = || -> Result<u8, RunError> {
-            let opened = self.opened()?;
-            let Some(index) = opened.page_of(ordinal.0) else { return Ok(0) };
-            let page = opened.pages.page(&self.file, index, Caching::Keep)?;
-            Ok(self.column_page(&opened.pages, &page, index)?.touch(ordinal.0))
-        };
-        touch().unwrap_or(0)
     }
 
     /// Gives the cell of each of these ascending ordinals to `visit`, a page at a time.
@@ -152,8 +150,9 @@ impl ColumnRun {
             // All that this page decides.
             let next = opened.first_ordinals.get(index + 1).copied().unwrap_or(u64::MAX);
             let end = 1 + left[1..].iter().take_while(|ordinal| ordinal.0 < next).count();
-            let page = opened.pages.page(&self.file, index, Caching::Keep)?;
-            let page = self.column_page(&opened.pages, &page, index)?;
+            let guard = Guard::new();
+            let page = opened.pages.page(&self.file, index, Caching::Keep, &guard)?;
+            let page = self.column_page(&opened.pages, page, index)?;
             for &ordinal in &left[..end] {
                 let cell = page.get_in(ordinal.0, &mut room);
                 visit(ordinal, cell.map_err(|e| opened.pages.damaged(&self.file, index, e))?);
@@ -179,8 +178,9 @@ impl ColumnRun {
             if look == Look::Pass {
                 continue;
             }
-            let page = opened.pages.page(&self.file, index, caching)?;
-            let page = self.column_page(&opened.pages, &page, index)?;
+            let guard = Guard::new();
+            let page = opened.pages.page(&self.file, index, caching, &guard)?;
+            let page = self.column_page(&opened.pages, page, index)?;
             let bits = match look {
                 Look::All => page.find(&mut Sought::Any, scratch),
                 _ => page.find(sought, scratch),
@@ -222,8 +222,12 @@ impl ColumnRun {
             PagePlace::Column { first_ordinal, .. } => first_ordinal,
             _ => 0,
         };
-        let first_ordinals = pages.data().iter().map(first).collect();
-        let opened = OpenedColumn { pages, kind, first_ordinals };
+        let first_ordinals: Vec<u64> = pages.data().iter().map(first).collect();
+        let page_share = match &first_ordinals[..] {
+            [first, .., last] if first < last => (first_ordinals.len() - 1) as f64 / (last - first) as f64,
+            _ => 0.0,
+        };
+        let opened = OpenedColumn { pages, kind, first_ordinals, page_share };
         Ok(self.opened.get_or_init(|| opened))
     }
 
@@ -231,12 +235,87 @@ impl ColumnRun {
     fn column_page<'p>(
         &self,
         pages: &SectionPages,
-        page: &'p PageRef,
+        page: &'p PageBody,
         index: usize,
     ) -> Result<&'p OpenColumnPage, RunError> {
-        match &**page {
+        match page {
             PageBody::Column(page) => Ok(page),
             _ => Err(pages.wrong_kind(&self.file, index)),
+        }
+    }
+}
+
+/// Where a column says something about an ordinal; its page is open for as long as the guard is held. Of several
+/// cells find all, then look at all ([`FoundCell::touch`]), then read: memory answers many questions in the time of
+/// one, as long as there is little to do between them.
+#[derive(Default, Clone, Copy)]
+pub struct FoundCell<'g>(Option<InPage<'g>>);
+
+#[derive(Clone, Copy)]
+struct InPage<'g> {
+    run: &'g ColumnRun,
+    page: &'g OpenColumnPage,
+    index: usize,
+    ordinal: Ordinal,
+    entry: Entry,
+}
+
+/// Which entry of its page a cell is.
+#[derive(Clone, Copy)]
+enum Entry {
+    /// Not looked for yet.
+    Unknown,
+    /// There is none.
+    Missing,
+    /// This one.
+    At(usize),
+}
+
+impl Entry {
+    #[inline]
+    fn of(page: &OpenColumnPage, ordinal: Ordinal) -> Self {
+        page.entry_of(ordinal.0).map_or(Self::Missing, Self::At)
+    }
+}
+
+impl FoundCell<'_> {
+    /// Looks at the cell's place, so that the cell is near when it is read. What is answered means nothing; it is
+    /// there to be used, lest the look be left out.
+    #[inline]
+    pub fn touch(&mut self) -> u8 {
+        let Some(found) = &mut self.0 else { return 0 };
+        found.entry = Entry::of(found.page, found.ordinal);
+        match found.entry {
+            Entry::At(entry) => found.page.touch(entry),
+            _ => 0,
+        }
+    }
+
+    /// Gives the cell to `read`, without a copy: [`Cell::Missing`] if the column says nothing. A value that has to be
+    /// put together is put together in `room`.
+    ///
+    /// # Errors
+    /// If the cell's bytes are malformed.
+    #[inline]
+    pub fn with_in<R>(&self, room: &mut Vec<u8>, read: impl FnOnce(Cell<'_>) -> R) -> Result<R, RunError> {
+        let Some(found) = &self.0 else { return Ok(read(Cell::Missing)) };
+        let entry = match found.entry {
+            Entry::Unknown => Entry::of(found.page, found.ordinal),
+            known => known,
+        };
+        match entry {
+            Entry::At(entry) => found.page.entry_in(entry, room).map(read).map_err(|error| found.damaged(error)),
+            _ => Ok(read(Cell::Missing)),
+        }
+    }
+}
+
+impl InPage<'_> {
+    #[cold]
+    fn damaged(&self, error: DecodeError) -> RunError {
+        match self.run.opened() {
+            Ok(opened) => opened.pages.damaged(&self.run.file, self.index, error),
+            Err(error) => error,
         }
     }
 }
@@ -255,8 +334,7 @@ impl OpenedColumn {
             return Some(firsts.len() - 1);
         }
         // Here first <= ordinal < last, so there are two pages at least.
-        let spread = u128::from(ordinal - first) * (firsts.len() as u128 - 1) / u128::from(last - first);
-        let guess = spread as usize;
+        let guess = ((ordinal - first) as f64 * self.page_share) as usize;
         let near = guess.saturating_sub(2)..(guess + 3).min(firsts.len() - 1);
         for page in near {
             if firsts[page] <= ordinal && ordinal < firsts[page + 1] {

@@ -4,12 +4,13 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
+use sdd::Guard;
 use stoa_format::Ordinal;
 use stoa_format::column::{Cell, Scratch, Sought};
 use stoa_format::run::PageEntry;
 
 use super::marks::Marks;
-use super::{ColumnCursor, ColumnRun, Look, OrdinalSet};
+use super::{ColumnCursor, ColumnRun, FoundCell, Look, OrdinalSet};
 use crate::run::{Caching, RunError};
 
 /// Sparse runs, newest first, over dense partitions. Immutable; shared by readers.
@@ -59,9 +60,18 @@ impl ColumnStack {
         room: &mut Vec<u8>,
         read: impl FnOnce(Cell<'_>) -> R,
     ) -> Result<R, RunError> {
+        self.find_cell(ordinal, &Guard::new())?.with_in(room, read)
+    }
+
+    /// Where the attribute's cell is.
+    ///
+    /// # Errors
+    /// If a page cannot be read.
+    #[inline]
+    pub fn find_cell<'g>(&'g self, ordinal: Ordinal, guard: &'g Guard) -> Result<FoundCell<'g>, RunError> {
         match self.run_of(ordinal)? {
-            Some(run) => run.with_in(ordinal, room, read),
-            None => Ok(read(Cell::Missing)),
+            Some(run) => run.find_cell(ordinal, guard),
+            None => Ok(FoundCell::default()),
         }
     }
 
@@ -71,15 +81,6 @@ impl ColumnStack {
     /// If a page cannot be read.
     pub fn get(&self, ordinal: Ordinal) -> Result<Cell<'static>, RunError> {
         self.with(ordinal, |cell| cell.into_owned())
-    }
-
-    /// Brings the attribute's cell near: see [`ColumnRun::touch`].
-    #[inline]
-    pub fn touch(&self, ordinal: Ordinal) -> u8 {
-        match self.run_of(ordinal) {
-            Ok(Some(run)) => run.touch(ordinal),
-            _ => 0,
-        }
     }
 
     /// The run that decides about `ordinal`: the newest that has it, or the partition that it would be in.

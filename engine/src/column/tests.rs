@@ -53,8 +53,11 @@ fn check(stack: &ColumnStack, model: &Model, from: u64) {
         let expected = model.get(&ordinal).cloned().unwrap_or(Cell::Missing);
         assert_eq!(stack.get(Ordinal(ordinal)).unwrap(), expected, "ordinal {ordinal}");
         if let Some(run) = stack.run_of(Ordinal(ordinal)).unwrap() {
-            run.touch(Ordinal(ordinal));
             assert_eq!(run.get(Ordinal(ordinal)).unwrap(), expected);
+            let guard = Guard::new();
+            let mut found = run.find_cell(Ordinal(ordinal), &guard).unwrap();
+            found.touch();
+            assert_eq!(found.with_in(&mut Vec::new(), |cell| cell.into_owned()).unwrap(), expected);
         }
     }
     let wanted: Vec<_> = (0..10_000).step_by(11).map(Ordinal).collect();

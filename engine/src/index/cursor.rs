@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sdd::Shared;
 use stoa_format::DecodeError;
 use stoa_format::sorted::{SortedPage, SortedPosition, SortedValue};
 
@@ -15,7 +16,7 @@ pub struct SortedCursor {
     direction: Direction,
     index: usize,
     /// `None` at the end.
-    page: Option<Arc<OpenPage>>,
+    page: Option<Shared<OpenPage>>,
     position: SortedPosition,
 }
 
@@ -68,7 +69,7 @@ impl SortedCursor {
         self.index = index;
         self.page = None;
         if index < opened.pages.data_pages {
-            self.page = opened.pages.page(&self.run.file, index, self.caching)?.into_held();
+            self.page = Some(opened.pages.held(&self.run.file, index, self.caching)?);
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod tests;
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
+use sdd::Guard;
 use stoa_format::DecodeError;
 use stoa_format::run::{PagePlace, SectionId, SectionSummary};
 use stoa_format::sorted::{SortedPage, SortedPosition, SortedValue, filter_hash};
@@ -90,8 +91,9 @@ impl SortedRun {
             return Ok(read(None));
         }
         let index = opened.page_of(key);
-        let page = opened.pages.page(&self.file, index, Caching::Keep)?;
-        let value = self.sorted_page(&opened.pages, &page, index)?.get(key);
+        let guard = Guard::new();
+        let page = opened.pages.page(&self.file, index, Caching::Keep, &guard)?;
+        let value = self.sorted_page(&opened.pages, page, index)?.get(key);
         value.map(read).map_err(|e| opened.pages.damaged(&self.file, index, e))
     }
 
@@ -135,7 +137,7 @@ impl SortedRun {
             return Ok(true);
         };
         let index = pages.data_pages + filter;
-        match &*pages.page(&self.file, index, Caching::Keep)? {
+        match pages.page(&self.file, index, Caching::Keep, &Guard::new())? {
             PageBody::Filter(page) => Ok(page.may_hold(filter_hash(prefix))),
             _ => Err(pages.wrong_kind(&self.file, index)),
         }
@@ -181,8 +183,9 @@ impl SortedRun {
         let mut position = SortedPosition::default();
         let first = opened.page_of(from);
         for index in first..opened.pages.data_pages {
-            let page = opened.pages.page(&self.file, index, Caching::Keep)?;
-            let page = self.sorted_page(&opened.pages, &page, index)?;
+            let guard = Guard::new();
+            let page = opened.pages.page(&self.file, index, Caching::Keep, &guard)?;
+            let page = self.sorted_page(&opened.pages, page, index)?;
             let damaged = |error| opened.pages.damaged(&self.file, index, error);
             match index == first {
                 true => page.seek(from, &mut position).map_err(damaged)?,

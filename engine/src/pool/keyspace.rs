@@ -151,6 +151,14 @@ pub fn first_number(key: &[u8]) -> Option<u64> {
     key.first_chunk::<8>().map(|head| u64::from_be_bytes(*head))
 }
 
+/// What the flat keys of [`ALIASES`] begin with for the values of this hash.
+pub fn alias_prefix(attr: AttrId, hash: u64) -> [u8; 11] {
+    let mut prefix = [ALIASES.0; 11];
+    prefix[1..3].copy_from_slice(&attr.0.to_be_bytes());
+    prefix[3..].copy_from_slice(&hash.to_be_bytes());
+    prefix
+}
+
 /// A key with its keyspace's octet in front.
 pub fn flat_key(keyspace: Keyspace, key: &[u8]) -> Bytes {
     let mut flat = Vec::with_capacity(1 + key.len());

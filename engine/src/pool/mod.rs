@@ -5,6 +5,7 @@ pub mod check;
 pub mod collation;
 pub(crate) mod draft;
 pub mod filter;
+pub mod found;
 mod handle;
 mod info;
 pub(crate) mod keyspace;

@@ -6,23 +6,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 use stoa_format::{AttrId, Ordinal, Sub};
 
+use super::found::FoundUser;
 use super::keyspace::{self, Key, last_number, split_terminated};
 use super::record::{FactorRecord, GroupRecord};
-use super::request::{Status, UserRef};
+use super::request::UserRef;
 use super::runs::OwnedCell;
-use super::snapshot::{Snapshot, UserDeltas, damaged, no_user};
-use super::value::{CellValue, Value};
+use super::snapshot::{Snapshot, damaged, no_user};
 use super::view::{FactorView, GroupView, IdentityView, PasswordView, Select, UserView};
 use crate::error::{Error, Result};
 use crate::password;
 
 impl Snapshot {
-    /// A user, or the part of it that `select` names; `None` if there is no such user.
+    /// A user, or the part of it that `select` names; `None` if there is no such user. [`Snapshot::find`] reads without
+    /// copies.
     ///
     /// # Errors
     /// `INVALID` for an attribute that the schema does not have, `DAMAGED`, `IOERROR`.
     pub fn user(&self, user: &UserRef, select: &Select) -> Result<Option<UserView>> {
-        self.owner(user)?.map(|(ordinal, deltas)| self.view_under(&deltas, ordinal, select)).transpose()
+        self.find(user)?.map(|found| selected(&found, select)).transpose()
     }
 
     /// Several users, in the order in which they are named.
@@ -35,87 +36,7 @@ impl Snapshot {
 
     /// The view of a live user.
     pub(crate) fn view(&self, ordinal: Ordinal, select: &Select) -> Result<UserView> {
-        self.view_under(&self.deltas(ordinal), ordinal, select)
-    }
-
-    fn view_under(&self, deltas: &UserDeltas, ordinal: Ordinal, select: &Select) -> Result<UserView> {
-        let mut room = Vec::new();
-        let mut int = |attr| {
-            self.with_cell(deltas, ordinal, attr, &mut room, |cell| match cell {
-                Some(CellValue::Int(value)) => value,
-                _ => 0,
-            })
-        };
-        let status = Status::from_code(int(AttrId::STATUS)?)
-            .ok_or_else(|| Error::damaged("a user's status is unknown; run stoa verify"))?;
-        let mut view = UserView {
-            sub: Sub::NIL,
-            version: int(AttrId::VERSION)? as u64,
-            enabled: int(AttrId::ENABLED)? != 0,
-            status,
-            created_at_ms: int(AttrId::CREATED_AT)? as u64,
-            updated_at_ms: int(AttrId::UPDATED_AT)? as u64,
-            attrs: Vec::new(),
-        };
-        view.sub = self.sub_under(deltas, ordinal, &mut room)?;
-        match select {
-            Select::Nothing => {}
-            Select::All => {
-                let attributes = self.schema().attributes();
-                view.attrs.reserve(attributes.len());
-                // All places are looked at before any is read: memory answers many questions in the time of one.
-                let runs = &self.version.runs;
-                let columns = attributes.iter().filter_map(|attribute| runs.column(attribute.id));
-                std::hint::black_box(columns.fold(0, |touched, column| touched ^ column.touch(ordinal)));
-                for attribute in attributes {
-                    if let Some(value) = self.value_under(deltas, ordinal, attribute, &mut room)? {
-                        view.attrs.push((attribute.name.shared(), Some(value)));
-                    }
-                }
-            }
-            Select::Named(names) => {
-                view.attrs.reserve(names.len());
-                for name in names.iter() {
-                    let value = self.named(deltas, ordinal, name, &view, &mut room)?;
-                    view.attrs.push((Arc::from(&**name), value));
-                }
-            }
-        }
-        Ok(view)
-    }
-
-    fn sub_under(&self, deltas: &UserDeltas, ordinal: Ordinal, room: &mut Vec<u8>) -> Result<Sub> {
-        let sub = self.with_cell(deltas, ordinal, AttrId::SUB, room, |cell| match cell {
-            Some(CellValue::Bytes(bytes)) => <[u8; 16]>::try_from(bytes).ok().map(Sub),
-            _ => None,
-        })?;
-        sub.ok_or_else(|| Error::damaged("a user has no sub; run stoa verify"))
-    }
-
-    /// An attribute or built-in field by name.
-    fn named(
-        &self,
-        deltas: &UserDeltas,
-        ordinal: Ordinal,
-        name: &str,
-        view: &UserView,
-        room: &mut Vec<u8>,
-    ) -> Result<Option<Value>> {
-        Ok(Some(match name {
-            "sub" => Value::Str(view.sub.to_string().into()),
-            "version" => Value::Int(view.version as i64),
-            "enabled" => Value::Bool(view.enabled),
-            "status" => Value::Str(view.status.word().into()),
-            "created_at" => Value::Time(view.created_at_ms as i64),
-            "updated_at" => Value::Time(view.updated_at_ms as i64),
-            "locked" => Value::Bool(self.sign_in(deltas, ordinal)?.locked_until_ms > self.pool.now_ms()),
-            _ => {
-                let attribute = self.schema().by_name(name).ok_or_else(|| {
-                    Error::invalid("an attribute named to be read is not in this pool's schema: see POOL.INFO")
-                })?;
-                return self.value_under(deltas, ordinal, attribute, room);
-            }
-        }))
+        selected(&self.found(ordinal), select)
     }
 
     /// A user's stored password; `None` if there is none.
@@ -123,20 +44,10 @@ impl Snapshot {
     /// # Errors
     /// `NOUSER`, `DAMAGED`, `IOERROR`.
     pub fn password(&self, user: &UserRef) -> Result<Option<PasswordView>> {
-        let (ordinal, deltas) = self.owner(user)?.ok_or_else(no_user)?;
-        let mut room = Vec::new();
-        let hash = self.with_cell(&deltas, ordinal, AttrId::PASSWORD, &mut room, |cell| match cell {
-            Some(CellValue::Bytes(bytes)) => Some(Box::<str>::from(String::from_utf8_lossy(bytes))),
-            _ => None,
-        })?;
-        let Some(hash) = hash else { return Ok(None) };
+        let found = self.find(user)?.ok_or_else(no_user)?;
+        let Some(hash) = found.with_password(|hash| hash.map(Box::<str>::from))? else { return Ok(None) };
         let scheme = password::parse(&hash, &self.pool.caps()).map_or("unknown", |stored| stored.scheme());
-        let set_at = self.with_cell(&deltas, ordinal, AttrId::PASSWORD_SET_AT, &mut room, |cell| match cell {
-            Some(CellValue::Int(value)) => value,
-            _ => 0,
-        })?;
-        let sub = self.sub_under(&deltas, ordinal, &mut room)?;
-        Ok(Some(PasswordView { sub, scheme, hash, set_at_ms: set_at as u64 }))
+        Ok(Some(PasswordView { sub: found.sub()?, scheme, hash, set_at_ms: found.password_set_at_ms()? }))
     }
 
     /// The hashes that a user's new password may not match, the present one first: as many as the
@@ -360,6 +271,19 @@ impl Snapshot {
             Ok(())
         })?;
         Ok(count as u64)
+    }
+}
+
+/// What `select` names of a user.
+fn selected(found: &FoundUser<'_>, select: &Select) -> Result<UserView> {
+    match select {
+        Select::All => found.view(),
+        Select::Nothing => Ok(found.fields()?.into()),
+        Select::Named(names) => {
+            let fields = found.fields()?;
+            let attrs = names.iter().map(|name| Ok((Arc::from(&**name), found.named(name, &fields)?)));
+            Ok(UserView { attrs: attrs.collect::<Result<_>>()?, ..fields.into() })
+        }
     }
 }
 

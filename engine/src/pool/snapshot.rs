@@ -7,6 +7,7 @@ use bytes::Bytes;
 use stoa_format::ops::{CellRef, PUT_DELETES};
 use stoa_format::{AttrId, Ordinal, Seq, Sub};
 
+use super::found::UserKey;
 use super::keyspace::{self, Key, last_number};
 use super::open::OpenPool;
 use super::policy::PasswordPolicy;
@@ -291,8 +292,7 @@ impl Snapshot {
         mut verify: impl FnMut(&UserDeltas, Ordinal) -> Result<bool>,
     ) -> Result<Option<Owner>> {
         let mut found = None;
-        let prefix = Key::new(keyspace::ALIASES).attr(attr).number(hash).flat();
-        self.scan_prefix(&prefix, |key, _| {
+        let visit = |key: &[u8], _: &[u8]| {
             let ordinal = Ordinal(last_number(key).unwrap_or_default());
             let deltas = self.deltas(ordinal);
             if self.is_live_under(&deltas, ordinal) && verify(&deltas, ordinal)? {
@@ -300,7 +300,13 @@ impl Snapshot {
                 return Ok(ControlFlow::Break(()));
             }
             Ok(ControlFlow::Continue(()))
-        })?;
+        };
+        let prefix = keyspace::alias_prefix(attr, hash);
+        if self.version.memtables().any(|memtable| memtable.may_hold(&prefix)) {
+            self.scan_prefix(&Bytes::copy_from_slice(&prefix), visit)?;
+        } else {
+            self.version.runs.each_key(&prefix, &prefix, visit)?;
+        }
         Ok(found)
     }
 
@@ -319,8 +325,10 @@ impl Snapshot {
                 return Ok(values.iter().any(|value| attribute.key(&value.text()) == wanted));
             }
             self.with_cell(deltas, ordinal, attribute.id, &mut room, |cell| match cell {
+                // Mostly it is asked for as it was typed.
                 Some(CellValue::Bytes(bytes)) => {
-                    std::str::from_utf8(bytes).is_ok_and(|text| attribute.key(text) == wanted)
+                    bytes == value.as_bytes()
+                        || std::str::from_utf8(bytes).is_ok_and(|text| attribute.key(text) == wanted)
                 }
                 _ => false,
             })
@@ -332,15 +340,15 @@ impl Snapshot {
     /// # Errors
     /// `INVALID` if the attribute is no alias, or if a login names two users.
     pub fn resolve(&self, user: &UserRef) -> Result<Option<Ordinal>> {
-        Ok(self.owner(user)?.map(|(ordinal, _)| ordinal))
+        Ok(self.owner(user.into())?.map(|(ordinal, _)| ordinal))
     }
 
     /// The same, with what the memtables say of the user.
-    pub(crate) fn owner(&self, user: &UserRef) -> Result<Option<Owner>> {
+    pub(crate) fn owner(&self, user: UserKey<'_>) -> Result<Option<Owner>> {
         match user {
-            UserRef::Sub(sub) => self.sub_owner(*sub),
-            UserRef::Alias { attr, value } => self.alias_owner(self.alias_attribute(attr)?, value),
-            UserRef::Login(text) => {
+            UserKey::Sub(sub) => self.sub_owner(sub),
+            UserKey::Alias(attr, value) => self.alias_owner(self.alias_attribute(attr)?, value),
+            UserKey::Login(text) => {
                 let mut found: Option<Owner> = None;
                 for attr in self.login_aliases() {
                     let Ok(attribute) = self.alias_attribute(&attr) else { continue };
@@ -401,24 +409,6 @@ impl Snapshot {
         // The keys are in order of encoded values, a list in order of their texts.
         values.sort_by(|a, b| a.text().cmp(&b.text()));
         Ok(values)
-    }
-
-    /// One attribute's value; `None` if it is absent.
-    pub(crate) fn value_under(
-        &self,
-        deltas: &UserDeltas,
-        ordinal: Ordinal,
-        attribute: &Attribute,
-        room: &mut Vec<u8>,
-    ) -> Result<Option<Value>> {
-        if attribute.multi {
-            let values = self.multi_values(ordinal, attribute)?;
-            return Ok((!values.is_empty()).then_some(Value::Multi(values)));
-        }
-        let value = self.with_cell(deltas, ordinal, attribute.id, room, |cell| {
-            cell.map(|cell| Value::from_cell(attribute.ty, cell)).transpose()
-        })?;
-        value.map_err(|fault| Error::damaged(format!("{}: {fault}; run stoa verify", attribute.name)))
     }
 
     /// A group's record.

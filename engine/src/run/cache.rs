@@ -2,14 +2,18 @@
 //!
 //! A section keeps an array with one slot a page, so that an open page is an array look-up away; the cache
 //! only knows which slots are filled and empties them again, those first that were not touched for a turn of the
-//! clock. A page counts against the budget until its last reader has let go of it.
+//! clock. The budget is that of the pages in slots. A page that was let go of is there until all who read at that
+//! moment have ended (epoch-based reclamation: Fraser, Practical lock-freedom, 2004): a reader says once, by a
+//! [`Guard`], that it reads, and then a page costs it one load, without an atomic write that would hold up the
+//! loads before it. Guards are held for a read or a page, not for a scan.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use arc_swap::ArcSwapOption;
 use roaring::RoaringBitmap;
+use sdd::{AtomicShared, Guard, Shared, Tag};
 use stoa_format::column::ColumnPage;
 use stoa_format::sorted::{FilterPage, SortedPage};
 
@@ -63,48 +67,96 @@ impl PageBody {
 pub(crate) struct OpenPage {
     pub(crate) body: PageBody,
     touched: AtomicBool,
-    /// What it took from the budget, and where to give it back.
     charged_bytes: usize,
-    used_bytes: Arc<AtomicUsize>,
+    account: Arc<Account>,
+}
+
+/// What open pages take, in bytes.
+#[derive(Debug, Default)]
+struct Account {
+    /// Those in slots.
+    kept: AtomicUsize,
+    /// Those, and those that were let go of and may still be read.
+    used: AtomicUsize,
 }
 
 impl OpenPage {
     /// Notes that the page is wanted.
     #[inline]
     pub(crate) fn touch(&self) {
-        if !self.touched.load(Ordering::Relaxed) {
-            self.touched.store(true, Ordering::Relaxed);
+        if !self.touched.load(Relaxed) {
+            self.touched.store(true, Relaxed);
         }
     }
 }
 
 impl Drop for OpenPage {
     fn drop(&mut self) {
-        self.used_bytes.fetch_sub(self.charged_bytes, Ordering::Relaxed);
+        self.account.used.fetch_sub(self.charged_bytes, Relaxed);
     }
 }
 
 /// One slot a page of a section.
 #[derive(Debug)]
-pub(crate) struct Slots(Box<[ArcSwapOption<OpenPage>]>);
+pub(crate) struct Slots(Box<[AtomicShared<OpenPage>]>);
 
 impl Slots {
     pub(crate) fn new(pages: usize) -> Arc<Self> {
-        Arc::new(Self((0..pages).map(|_| ArcSwapOption::empty()).collect()))
+        Arc::new(Self((0..pages).map(|_| AtomicShared::null()).collect()))
     }
 
-    /// The page's slot; `None` if there are not so many pages.
+    /// The page, if it is open.
     #[inline]
-    pub(crate) fn get(&self, page: usize) -> Option<&ArcSwapOption<OpenPage>> {
-        self.0.get(page)
+    pub(crate) fn get<'g>(&self, page: usize, guard: &'g Guard) -> Option<&'g OpenPage> {
+        self.0.get(page)?.load(Acquire, guard).as_ref()
     }
+
+    /// The same, to keep for longer than a guard.
+    pub(crate) fn held(&self, page: usize) -> Option<Shared<OpenPage>> {
+        self.0.get(page)?.get_shared(Acquire, &Guard::new())
+    }
+
+    /// Whether the page is open.
+    #[inline]
+    pub(crate) fn is_open(&self, page: usize) -> bool {
+        self.0.get(page).is_some_and(|slot| !slot.is_null(Relaxed))
+    }
+
+    /// Puts `open` into the page's slot in place of what is there; says whether something was.
+    fn fill(&self, page: usize, open: Option<Shared<OpenPage>>) -> bool {
+        let Some(slot) = self.0.get(page) else { return false };
+        if let Some(open) = &open {
+            open.account.kept.fetch_add(open.charged_bytes, Relaxed);
+        }
+        let (before, _) = slot.swap((open, Tag::None), AcqRel);
+        if let Some(before) = &before {
+            before.account.kept.fetch_sub(before.charged_bytes, Relaxed);
+        }
+        before.is_some()
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        (0..self.0.len()).for_each(|page| {
+            self.fill(page, None);
+        });
+        reclaim();
+    }
+}
+
+/// Frees what this thread let go of, as far as all who could read it have ended.
+fn reclaim() {
+    // Nothing that one epoch lets go of is read two epochs later; one more to begin with.
+    const EPOCHS: usize = 4;
+    (0..EPOCHS).for_each(|_| Guard::new().accelerate());
 }
 
 /// The open pages of a process.
 #[derive(Debug)]
 pub struct PageCache {
     budget_bytes: usize,
-    used_bytes: Arc<AtomicUsize>,
+    account: Arc<Account>,
     clock: Mutex<VecDeque<Filled>>,
 }
 
@@ -120,12 +172,12 @@ const PAGE_OVERHEAD_BYTES: usize = size_of::<OpenPage>() + 64;
 impl PageCache {
     /// A cache that holds open pages of some `budget_bytes`.
     pub fn new(budget_bytes: usize) -> Self {
-        Self { budget_bytes, used_bytes: Arc::default(), clock: Mutex::default() }
+        Self { budget_bytes, account: Arc::default(), clock: Mutex::default() }
     }
 
-    /// Bytes that open pages take now, those of readers that keep them past eviction included.
+    /// Bytes that open pages take now, those that were let go of and may still be read included.
     pub fn used_bytes(&self) -> usize {
-        self.used_bytes.load(Ordering::Relaxed)
+        self.account.used.load(Relaxed)
     }
 
     /// The budget in bytes.
@@ -133,41 +185,41 @@ impl PageCache {
         self.budget_bytes
     }
 
-    /// An open page that counts against the budget, but is in no slot.
-    pub(crate) fn charge(&self, body: PageBody) -> Arc<OpenPage> {
+    /// An open page that is in no slot yet.
+    pub(crate) fn charge(&self, body: PageBody) -> Shared<OpenPage> {
         let charged_bytes = body.bytes() + PAGE_OVERHEAD_BYTES;
-        self.used_bytes.fetch_add(charged_bytes, Ordering::Relaxed);
-        Arc::new(OpenPage { body, touched: AtomicBool::new(false), charged_bytes, used_bytes: self.used_bytes.clone() })
+        self.account.used.fetch_add(charged_bytes, Relaxed);
+        let account = Arc::clone(&self.account);
+        Shared::new(OpenPage { body, touched: AtomicBool::new(false), charged_bytes, account })
     }
 
     /// Fills the page's slot and empties others if the budget asks for it.
-    pub(crate) fn keep(&self, slots: &Arc<Slots>, page: usize, open: &Arc<OpenPage>) {
-        let Some(slot) = slots.get(page) else { return };
-        let was_filled = slot.swap(Some(open.clone())).is_some();
-        let mut evicted = Vec::new();
+    pub(crate) fn keep(&self, slots: &Arc<Slots>, page: usize, open: &Shared<OpenPage>) {
+        let was_filled = slots.fill(page, Some(open.clone()));
+        let mut evicted = false;
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
         if !was_filled {
             clock.push_back(Filled { slots: Arc::downgrade(slots), page: page as u32 });
         }
         // Twice round at most: once to take the touch away, once to evict.
         let mut turns = clock.len() * 2;
-        let mut over_bytes = self.used_bytes().saturating_sub(self.budget_bytes);
-        while over_bytes > 0 && turns > 0 {
+        while self.account.kept.load(Relaxed) > self.budget_bytes && turns > 0 {
             turns -= 1;
             let Some(next) = clock.pop_front() else { break };
             let Some(slots) = next.slots.upgrade() else { continue };
-            let Some(slot) = slots.get(next.page as usize) else { continue };
-            let touched = slot.load().as_ref().is_some_and(|open| open.touched.swap(false, Ordering::Relaxed));
+            let page = next.page as usize;
+            let touched = slots.get(page, &Guard::new()).is_some_and(|open| open.touched.swap(false, Relaxed));
             if touched {
                 clock.push_back(next);
-            } else if let Some(open) = slot.swap(None) {
-                over_bytes = over_bytes.saturating_sub(open.charged_bytes);
-                evicted.push(open);
+            } else {
+                evicted |= slots.fill(page, None);
             }
         }
         drop(clock);
         // Overwriting their plain text takes time: not under the lock.
-        drop(evicted);
+        if evicted {
+            reclaim();
+        }
     }
 }
 
@@ -175,7 +227,7 @@ impl PageCache {
 mod tests {
     use super::*;
 
-    fn page(cache: &PageCache, bytes: usize) -> Arc<OpenPage> {
+    fn page(cache: &PageCache, bytes: usize) -> Shared<OpenPage> {
         let mut builder = stoa_format::sorted::SortedPageBuilder::new();
         builder.push(b"key", Some(&vec![7; bytes])).unwrap();
         let mut plain = Vec::new();
@@ -189,14 +241,12 @@ mod tests {
         let slots = Slots::new(100);
         for i in 0..100 {
             cache.keep(&slots, i, &page(&cache, 1000));
-            if let Some(hot) = slots.get(0).unwrap().load().as_ref() {
+            if let Some(hot) = slots.get(0, &Guard::new()) {
                 hot.touch();
             }
             assert!(cache.used_bytes() <= 20_000);
         }
-        assert!(slots.get(0).unwrap().load().is_some());
-        assert!(slots.get(99).unwrap().load().is_some());
-        assert!(slots.get(50).unwrap().load().is_none());
+        assert!(slots.is_open(0) && slots.is_open(99) && !slots.is_open(50));
         drop(slots);
         assert_eq!(cache.used_bytes(), 0);
     }
@@ -207,9 +257,28 @@ mod tests {
         let slots = Slots::new(2);
         let held = page(&cache, 1000);
         cache.keep(&slots, 0, &held);
-        assert!(slots.get(0).unwrap().load().is_none());
+        assert!(!slots.is_open(0) && slots.held(0).is_none());
         assert!(cache.used_bytes() > 1000);
         drop(held);
+        reclaim();
         assert_eq!(cache.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_page_is_there_until_the_guard_under_which_it_was_found_has_ended() {
+        let cache = PageCache::new(1 << 20);
+        let slots = Slots::new(1);
+        cache.keep(&slots, 0, &page(&cache, 1000));
+        let guard = Guard::new();
+        let found = slots.get(0, &guard).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(slots.fill(0, None));
+                (0..100).for_each(|_| reclaim());
+            });
+        });
+        assert_eq!(cache.used_bytes(), found.charged_bytes);
+        assert!(matches!(&found.body, PageBody::Sorted(page) if page.count() == 1));
+        drop(guard);
     }
 }

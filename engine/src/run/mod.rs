@@ -8,7 +8,7 @@
 //!    been checked against the manifest; a page only if its nonce and tag are the directory's and it opens.
 //! 2. Whatever the bytes are, a read gives what was written or a [`RunError`]; never another value, no panic.
 //! 3. Plain text is in memory only, counted against the one page budget of the process while the cache holds
-//!    it, and overwritten when dropped.
+//!    it, and overwritten when the last who could read it has ended.
 //! 4. A file that is no longer live ([`RunFile::retire`]) is removed when its last reader has gone.
 
 mod cache;
@@ -29,8 +29,8 @@ pub use verify::{Finding, check_sums};
 pub use writer::{ColumnShape, FinishedRun, RunWriter};
 
 pub(crate) use cache::{OpenPage, PageBody};
+pub(crate) use section::SectionPages;
 pub use section::{Caching, OrdinalSet};
-pub(crate) use section::{PageRef, SectionPages};
 
 #[cfg(test)]
 pub(crate) mod testing;

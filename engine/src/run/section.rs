@@ -1,10 +1,11 @@
 //! One section of an opened file: its directory and the slots of its open pages.
 
-use std::ops::{Deref, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::{ArcSwapOption, Guard};
+use arc_swap::ArcSwapOption;
 use roaring::RoaringBitmap;
+use sdd::{Guard, Shared};
 use stoa_format::column::{ColumnPage, Symbols};
 use stoa_format::run::{PageEntry, PageId, PageKind, PagePlace, Section, SectionId};
 use stoa_format::sorted::{FilterPage, SortedPage};
@@ -66,38 +67,6 @@ pub(crate) struct SectionPages {
     ordinals: OnceLock<OrdinalSet>,
 }
 
-/// An open page, held for as long as it is read.
-pub(crate) enum PageRef {
-    Cached(Guard<Option<Arc<OpenPage>>>),
-    Held(Arc<OpenPage>),
-}
-
-impl PageRef {
-    /// The page, to keep for longer.
-    pub(crate) fn into_held(self) -> Option<Arc<OpenPage>> {
-        match self {
-            Self::Cached(guard) => Guard::into_inner(guard),
-            Self::Held(page) => Some(page),
-        }
-    }
-}
-
-impl Deref for PageRef {
-    type Target = PageBody;
-
-    #[inline]
-    fn deref(&self) -> &PageBody {
-        match self {
-            Self::Held(page) => &page.body,
-            Self::Cached(guard) => match guard.as_ref() {
-                Some(page) => &page.body,
-                // `SectionPages::page` makes this variant of filled slots only.
-                None => unreachable!("an empty slot was taken for an open page"),
-            },
-        }
-    }
-}
-
 impl SectionPages {
     pub(crate) fn new(number: u16, section: Section) -> Self {
         let data_pages = section.pages.iter().take_while(|page| page.kind() == PageKind::Data).count();
@@ -122,7 +91,7 @@ impl SectionPages {
         let set_page = self.section.pages.iter().position(|page| page.place == PagePlace::OrdinalSet);
         let ordinals = match set_page {
             None => OrdinalSet::Range(self.section.summary.first_ordinal..=self.section.summary.last_ordinal),
-            Some(index) => match &*self.page(file, index, Caching::Pass)? {
+            Some(index) => match self.page(file, index, Caching::Pass, &Guard::new())? {
                 PageBody::OrdinalSet(set) => OrdinalSet::Set(set.clone()),
                 _ => return Err(self.wrong_kind(file, index)),
             },
@@ -132,27 +101,45 @@ impl SectionPages {
 
     /// Page `page`, open; read from disk unless it is open already.
     #[inline]
-    pub(crate) fn page(&self, file: &RunFile, page: usize, caching: Caching) -> Result<PageRef, RunError> {
-        if let Some(slot) = self.slots.get(page) {
-            let guard = slot.load();
-            if let Some(open) = guard.as_ref() {
+    pub(crate) fn page<'g>(
+        &self,
+        file: &RunFile,
+        page: usize,
+        caching: Caching,
+        guard: &'g Guard,
+    ) -> Result<&'g PageBody, RunError> {
+        match self.slots.get(page, guard) {
+            Some(open) => {
                 if caching == Caching::Keep {
                     open.touch();
                 }
-                return Ok(PageRef::Cached(guard));
+                Ok(&open.body)
             }
+            None => Ok(&self.read(file, page, caching)?.get_guarded_ref(guard).body),
         }
-        self.read(file, page, caching)
+    }
+
+    /// The same, to keep for longer than a guard.
+    pub(crate) fn held(&self, file: &RunFile, page: usize, caching: Caching) -> Result<Shared<OpenPage>, RunError> {
+        match self.slots.held(page) {
+            Some(open) => {
+                if caching == Caching::Keep {
+                    open.touch();
+                }
+                Ok(open)
+            }
+            None => self.read(file, page, caching),
+        }
     }
 
     /// Whether page `page` is open.
     #[inline]
     pub(crate) fn is_open(&self, page: usize) -> bool {
-        self.slots.get(page).is_some_and(|slot| slot.load().is_some())
+        self.slots.is_open(page)
     }
 
     #[cold]
-    fn read(&self, file: &RunFile, page: usize, caching: Caching) -> Result<PageRef, RunError> {
+    fn read(&self, file: &RunFile, page: usize, caching: Caching) -> Result<Shared<OpenPage>, RunError> {
         let Some(entry) = self.section.pages.get(page) else {
             return Err(self.damaged(file, page, DecodeError::new("page directory", 0, "no such page")));
         };
@@ -162,7 +149,7 @@ impl SectionPages {
         if caching == Caching::Keep {
             file.env().cache.keep(&self.slots, page, &open);
         }
-        Ok(PageRef::Held(open))
+        Ok(open)
     }
 
     pub(crate) fn page_id(&self, page: usize, entry: &PageEntry) -> PageId {

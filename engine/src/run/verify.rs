@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use sdd::Guard;
 use stoa_format::DecodeError;
 use stoa_format::run::{FRAME_BYTES, HEADER_BYTES, Header, PageFrame, PagePlace, SectionId, TRAILER_BYTES, Trailer};
 use stoa_format::sorted::{SortedPage, SortedPosition};
@@ -122,7 +123,7 @@ impl RunFile {
     }
 
     fn verify_page(&self, section: &SectionPages, page: usize) -> Result<(), RunError> {
-        let checked = match &*section.page(self, page, Caching::Pass)? {
+        let checked = match section.page(self, page, Caching::Pass, &Guard::new())? {
             PageBody::Column(open) => {
                 let mut last = None;
                 let mut in_order = open.ordinals().count() == open.count();

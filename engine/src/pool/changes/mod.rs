@@ -139,7 +139,8 @@ fn values_of(
     for (attr, _) in attrs {
         let attribute = snapshot.schema().by_id(*attr);
         if let Some(attribute) = attribute.filter(|attribute| attribute.multi) {
-            values.push(snapshot.value_under(&snapshot.deltas(ordinal), ordinal, attribute, &mut Vec::new())?);
+            let present = snapshot.multi_values(ordinal, attribute)?;
+            values.push((!present.is_empty()).then_some(Value::Multi(present)));
             continue;
         }
         let cell = match puts.get(&ordinal) {

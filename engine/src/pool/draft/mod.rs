@@ -255,7 +255,7 @@ impl<'a> Draft<'a> {
         {
             return Ok(Some(ordinal).filter(|ordinal| !self.users[ordinal].deleted));
         }
-        let owner = self.snapshot.owner(user)?;
+        let owner = self.snapshot.owner(user.into())?;
         let found = owner.as_ref().map(|(ordinal, _)| *ordinal);
         if let Some(ordinal) = found {
             *self.deltas.get_mut() = owner;

@@ -65,6 +65,66 @@ impl<'a> From<CellValue<'a>> for CellRef<'a> {
 
 const STRUCTURE: &str = "attribute value";
 
+/// A value where it stands; see [`Value`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ValueRef<'v> {
+    /// Text.
+    Str(&'v str),
+    /// An integer.
+    Int(i64),
+    /// A truth value.
+    Bool(bool),
+    /// Milliseconds since the Unix epoch.
+    Time(i64),
+    /// A JSON text in its RFC 8785 form.
+    Json(&'v str),
+    /// Bytes.
+    Bytes(&'v [u8]),
+    /// The values of a multi-valued attribute.
+    Multi(&'v [Value]),
+}
+
+impl std::fmt::Debug for ValueRef<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&self.into_owned(), f)
+    }
+}
+
+impl<'v> ValueRef<'v> {
+    /// The value of a cell of type `ty`.
+    ///
+    /// # Errors
+    /// If the cell is of another kind, or holds what no value of that type is.
+    pub fn from_cell(ty: AttrType, cell: CellValue<'v>) -> Result<Self, DecodeError> {
+        let fault = |reason| DecodeError::new(STRUCTURE, 0, reason);
+        let text = |raw| std::str::from_utf8(raw).map_err(|_| fault("text is not UTF-8"));
+        match (ty, cell) {
+            (AttrType::Integer, CellValue::Int(value)) => Ok(Self::Int(value)),
+            (AttrType::Boolean, CellValue::Int(value @ (0 | 1))) => Ok(Self::Bool(value == 1)),
+            (AttrType::Boolean, CellValue::Int(_)) => Err(fault("boolean is neither 0 nor 1")),
+            (AttrType::Timestamp, CellValue::Int(ms @ time::TIME_MIN_MS..=time::TIME_MAX_MS)) => Ok(Self::Time(ms)),
+            (AttrType::Timestamp, CellValue::Int(_)) => Err(fault("time is beyond year 9999")),
+            (AttrType::String, CellValue::Bytes(raw)) => text(raw).map(Self::Str),
+            (AttrType::Json, CellValue::Bytes(raw)) => text(raw).map(Self::Json),
+            (AttrType::Bytes, CellValue::Bytes(raw)) => Ok(Self::Bytes(raw)),
+            _ => Err(fault("cell is of another type than the schema says")),
+        }
+    }
+
+    /// A copy of it.
+    pub fn into_owned(self) -> Value {
+        match self {
+            Self::Str(text) => Value::Str(text.into()),
+            Self::Int(value) => Value::Int(value),
+            Self::Bool(value) => Value::Bool(value),
+            Self::Time(value) => Value::Time(value),
+            Self::Json(text) => Value::Json(text.into()),
+            Self::Bytes(raw) => Value::Bytes(raw.into()),
+            Self::Multi(values) => Value::Multi(values.to_vec()),
+        }
+    }
+}
+
 impl Value {
     /// The cell of a scalar; `None` for several values, which stand in a list instead.
     pub fn as_cell(&self) -> Option<CellValue<'_>> {
@@ -80,21 +140,9 @@ impl Value {
     /// The value of a cell of type `ty`.
     ///
     /// # Errors
-    /// If the cell is of another kind, or holds what no value of that type is.
+    /// As [`ValueRef::from_cell`].
     pub fn from_cell(ty: AttrType, cell: CellValue<'_>) -> Result<Self, DecodeError> {
-        let fault = |reason| DecodeError::new(STRUCTURE, 0, reason);
-        let text = |raw| std::str::from_utf8(raw).map(Box::from).map_err(|_| fault("text is not UTF-8"));
-        match (ty, cell) {
-            (AttrType::Integer, CellValue::Int(value)) => Ok(Self::Int(value)),
-            (AttrType::Boolean, CellValue::Int(value @ (0 | 1))) => Ok(Self::Bool(value == 1)),
-            (AttrType::Boolean, CellValue::Int(_)) => Err(fault("boolean is neither 0 nor 1")),
-            (AttrType::Timestamp, CellValue::Int(ms @ time::TIME_MIN_MS..=time::TIME_MAX_MS)) => Ok(Self::Time(ms)),
-            (AttrType::Timestamp, CellValue::Int(_)) => Err(fault("time is beyond year 9999")),
-            (AttrType::String, CellValue::Bytes(raw)) => text(raw).map(Self::Str),
-            (AttrType::Json, CellValue::Bytes(raw)) => text(raw).map(Self::Json),
-            (AttrType::Bytes, CellValue::Bytes(raw)) => Ok(Self::Bytes(raw.into())),
-            _ => Err(fault("cell is of another type than the schema says")),
-        }
+        ValueRef::from_cell(ty, cell).map(ValueRef::into_owned)
     }
 
     /// Appends the value's bytes, as they stand in lists and logs.

@@ -20,7 +20,7 @@ mod encoding;
 mod json;
 mod time;
 
-pub use encoding::CellValue;
+pub use encoding::{CellValue, ValueRef};
 pub use json::JSON_MAX_DEPTH;
 pub use time::{TIME_MAX_MS, TIME_MIN_MS, TIME_TEXT_BYTES, parse_time, time_text};
 
