@@ -51,6 +51,7 @@ bench-quick: bench-build ## The same suite with 20,000 users, to see that it wor
 
 bench-build:
 	benches/install.sh
+	cargo build --release -p stoa
 	cargo build --release -p stoa-benches --features peers
 
 clean-run: ## Forget the store of make run

@@ -18,7 +18,7 @@ fn open(dir: &std::path::Path, cache_bytes: Option<u64>) -> Stoa {
 fn reads(criterion: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a directory");
     let people = Population::new(USERS, 1);
-    let requests = Requests::emails(&people, Spread::Uniform, USERS, 7);
+    let requests = Requests::emails(&people.users, Spread::Uniform, USERS, 7);
     let stoa = open(dir.path(), None);
     stoa.load(&people.users).expect("a load");
     stoa.settle().expect("a flush");

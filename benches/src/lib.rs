@@ -1,7 +1,8 @@
 //! The benchmark suite: one population, one load, Stoa and its peers side by side.
 //!
 //! - [`population`], [`load`]: who is stored, and who is asked for; the same for every system.
-//! - [`peer`]: what is asked of a system; [`peers`]: the systems, all but Stoa behind the feature `peers`.
+//! - [`peer`]: what is asked of a system; [`peers`]: the systems in this process, all but Stoa behind the feature `peers`.
+//! - [`tcp`]: systems that are servers, Stoa among them, and the client that asks them.
 //! - [`rows`]: what is measured. Each row checks the answers it gets against the population.
 //! - [`suite`]: one run, system by system in turns; [`measure`], [`machine`], [`limits`]: how and against what.
 //! - [`results`], [`report`]: what came out, as JSON, tables and plots.
@@ -23,3 +24,4 @@ pub mod report;
 pub mod results;
 pub mod rows;
 pub mod suite;
+pub mod tcp;

@@ -1,12 +1,11 @@
-//! The machine's own limits, measured in the same run as the rows that they bound.
+//! The machine's own limits, measured in the same run as the rows that they bound. What the
+//! loopback allows is in [`crate::tcp::echo`].
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 /// Bytes of a write that is synced by itself: a small transaction's.
@@ -16,7 +15,6 @@ const PROBED_FILE_BYTES: usize = 1 << 20;
 /// Bytes of a page.
 const PAGE_BYTES: usize = 16 << 10;
 const COPIED_BYTES: usize = 64 << 20;
-const ECHOED_BYTES: usize = 100;
 
 /// How often a second the disk takes 512 bytes over zero-written ones and says that they are safe (`fdatasync`).
 ///
@@ -86,37 +84,6 @@ pub fn sealed_bytes_per_second(time: Duration) -> Result<(f64, f64)> {
     Ok((bytes / seal_time.as_secs_f64(), bytes / open_time.as_secs_f64()))
 }
 
-/// How often a second 100 bytes go over the loopback to another thread and back, one at a time.
-///
-/// # Errors
-/// If there is no loopback.
-pub fn echoes_per_second(time: Duration) -> Result<f64> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut near = TcpStream::connect(listener.local_addr()?)?;
-    let (mut far, _) = listener.accept()?;
-    near.set_nodelay(true)?;
-    far.set_nodelay(true)?;
-    let echo = std::thread::spawn(move || -> std::io::Result<()> {
-        let mut bytes = [0; ECHOED_BYTES];
-        while far.read_exact(&mut bytes).is_ok() {
-            far.write_all(&bytes)?;
-        }
-        Ok(())
-    });
-    let started = Instant::now();
-    let (mut times, mut bytes) = (0u64, [0; ECHOED_BYTES]);
-    while started.elapsed() < time {
-        near.write_all(&[times as u8; ECHOED_BYTES])?;
-        near.read_exact(&mut bytes)?;
-        ensure!(bytes[0] == times as u8, "an echo says something else");
-        times += 1;
-    }
-    let rate = times as f64 / started.elapsed().as_secs_f64();
-    drop(near);
-    echo.join().map_err(|_| anyhow::anyhow!("the echoing thread panicked"))??;
-    Ok(rate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +95,5 @@ mod tests {
         assert!(copied_bytes_per_second(time) > 1e6);
         let (seal, open) = sealed_bytes_per_second(time).expect("an AEAD");
         assert!(seal > 1e6 && open > 1e6);
-        assert!(echoes_per_second(time).expect("a loopback") > 10.0);
     }
 }

@@ -3,7 +3,7 @@
 //! Requests are made before the clock starts, in one piece of memory that is read from front to back, so that what is
 //! measured is the store and not how the benchmark finds its next question.
 
-use crate::population::{Numbers, Population, Text, User, mix};
+use crate::population::{Numbers, Text, User, mix};
 
 /// How likely each user is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -18,6 +18,7 @@ pub enum Spread {
 const THETA: f64 = 0.99;
 
 /// Draws users of a population.
+#[derive(Clone)]
 pub struct Keys {
     numbers: Numbers,
     count: u64,
@@ -25,6 +26,7 @@ pub struct Keys {
 }
 
 /// Gray et al.: "Quickly generating billion-record synthetic databases", 1994, as in YCSB.
+#[derive(Clone)]
 struct Zipf {
     alpha: f64,
     zeta: f64,
@@ -58,6 +60,11 @@ impl Keys {
         let count = count.max(1) as u64;
         let zipf = (spread == Spread::Zipf).then(|| Zipf::new(count));
         Self { numbers: Numbers::new(seed), count, zipf }
+    }
+
+    /// The same draws from another seed: what the law needs is computed once.
+    pub fn reseeded(&self, seed: u64) -> Self {
+        Self { numbers: Numbers::new(seed), ..self.clone() }
     }
 
     /// The next user's place in the population.
@@ -131,28 +138,28 @@ pub struct Request<'r> {
 
 impl Requests {
     /// So many users by e-mail.
-    pub fn emails(people: &Population, spread: Spread, count: usize, seed: u64) -> Self {
-        Self::new(people, spread, count, seed, |_, _| Alias::Email)
+    pub fn emails(users: &[User], spread: Spread, count: usize, seed: u64) -> Self {
+        Self::new(users, spread, count, seed, |_, _| Alias::Email)
     }
 
     /// So many sign-ins.
-    pub fn sign_ins(people: &Population, spread: Spread, count: usize, seed: u64) -> Self {
-        Self::new(people, spread, count, seed, Alias::of_sign_in)
+    pub fn sign_ins(users: &[User], spread: Spread, count: usize, seed: u64) -> Self {
+        Self::new(users, spread, count, seed, Alias::of_sign_in)
     }
 
     fn new(
-        people: &Population,
+        users: &[User],
         spread: Spread,
         count: usize,
         seed: u64,
         alias: impl Fn(&User, &mut Numbers) -> Alias,
     ) -> Self {
-        let mut keys = Keys::new(spread, people.users.len(), seed);
+        let mut keys = Keys::new(spread, users.len(), seed);
         let mut numbers = Numbers::new(mix(seed));
         let (mut texts, mut list) = (String::new(), Vec::with_capacity(count));
         for _ in 0..count.max(1) {
             let place = keys.draw();
-            let user = &people.users[place];
+            let user = &users[place];
             let alias = alias(user, &mut numbers);
             texts += user.text(alias.text());
             list.push((place as u32, alias, texts.len() as u32));
@@ -198,6 +205,7 @@ impl<'r> Walk<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::population::Population;
 
     fn shares(spread: Spread) -> Vec<u32> {
         let mut keys = Keys::new(spread, 1000, 3);
@@ -221,7 +229,7 @@ mod tests {
     #[test]
     fn sign_ins_come_by_all_aliases_and_name_their_users() {
         let people = Population::new(2000, 1);
-        let requests = Requests::sign_ins(&people, Spread::Uniform, 5000, 9);
+        let requests = Requests::sign_ins(&people.users, Spread::Uniform, 5000, 9);
         let mut walk = requests.walk();
         let mut by = [0; 3];
         for _ in 0..requests.len() {

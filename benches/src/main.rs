@@ -122,7 +122,9 @@ fn measure(args: &Args) -> Result<Results> {
         options.seed = args.seed;
         options.systems = args.peers.clone();
         options.rows = args.rows.clone();
-        options.program = Some(std::env::current_exe().context("cannot find this program's own file")?);
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        options.stoa = Some(program.with_file_name("stoa"));
+        options.program = Some(program);
         options.command = std::env::args().collect::<Vec<_>>().join(" ");
         if let Some(repetitions) = args.repetitions {
             options.repetitions = repetitions.max(1);

@@ -200,6 +200,8 @@ pub struct Seen {
     pub values: u64,
     /// Their bytes; numbers count 8, truth values 1.
     pub bytes: u64,
+    /// How many users' they are.
+    pub users: u64,
     kept: Option<Vec<BTreeMap<String, String>>>,
 }
 
@@ -209,9 +211,16 @@ impl Seen {
         Self { kept: Some(Vec::new()), ..Self::default() }
     }
 
+    /// Whether it keeps what it sees.
+    #[inline]
+    pub fn keeps(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// The values of another user follow.
     #[inline]
     pub fn begin_user(&mut self) {
+        self.users += 1;
         if let Some(kept) = &mut self.kept {
             kept.push(BTreeMap::new());
         }
@@ -267,20 +276,22 @@ impl Seen {
     }
 }
 
+/// The texts that are attributes, by their names.
+pub const ATTRIBUTES: [(&str, Text); 9] = [
+    ("username", Text::Username),
+    ("email", Text::Email),
+    ("phone_number", Text::Phone),
+    ("given_name", Text::GivenName),
+    ("family_name", Text::FamilyName),
+    ("name", Text::Name),
+    ("locale", Text::Locale),
+    ("custom:tier", Text::Tier),
+    ("custom:prefs", Text::Prefs),
+];
+
 /// What a system must show of a user's profile, as [`Seen`] keeps it.
 pub fn profile_of(user: &User) -> BTreeMap<String, String> {
-    let texts = [
-        ("username", Text::Username),
-        ("email", Text::Email),
-        ("phone_number", Text::Phone),
-        ("given_name", Text::GivenName),
-        ("family_name", Text::FamilyName),
-        ("name", Text::Name),
-        ("locale", Text::Locale),
-        ("custom:tier", Text::Tier),
-        ("custom:prefs", Text::Prefs),
-    ];
-    let mut profile: BTreeMap<String, String> = texts
+    let mut profile: BTreeMap<String, String> = ATTRIBUTES
         .iter()
         .map(|(name, text)| ((*name).to_owned(), user.text(*text).to_owned()))
         .filter(|(_, value)| !value.is_empty())
@@ -306,7 +317,8 @@ pub fn folded(alias: Alias, value: &str) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as digits, as [`Seen`] keeps a sub.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

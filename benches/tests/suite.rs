@@ -12,7 +12,7 @@ use stoa_benches::{report, rows, suite};
 const USERS: usize = 1500;
 
 /// What the groups measure, with the threads below.
-const ROWS: [&str; 25] = [
+const ROWS: [&str; 31] = [
     "load",
     "disk",
     "log",
@@ -33,11 +33,42 @@ const ROWS: [&str; 25] = [
     "update-8",
     "create-1",
     "create-8",
+    "ycsb-a",
+    "ycsb-b",
+    "ycsb-c",
+    "ycsb-d",
+    "ycsb-e",
+    "ycsb-f",
     "single-updates",
     "single-updates-written",
     "set-all",
     "set-all-written",
     "reopen",
+];
+
+/// What the groups over TCP measure, with the connections below.
+const SERVED: [&str; 21] = [
+    "tcp-profile-1",
+    "tcp-profile-8",
+    "tcp-profile-deep-8",
+    "tcp-hash-1",
+    "tcp-hash-8",
+    "tcp-update-1",
+    "tcp-update-3",
+    "tcp-update-8",
+    "mix-a",
+    "mix-a-sign-in",
+    "mix-b",
+    "mix-b-sign-in",
+    "mix-c",
+    "mix-d",
+    "mix-d-sign-in",
+    "mix-e",
+    "mix-e-sign-in",
+    "mix-e-backfill",
+    "mix-f-scan",
+    "mix-f-export",
+    "mix-f-delete",
 ];
 
 #[test]
@@ -46,13 +77,23 @@ fn every_row_runs_and_is_reported() {
     let mut options = Options::quick(USERS, dir.path().join("runs"));
     options.time = Duration::from_millis(20);
     options.writers = vec![1, 8];
+    options.connections = vec![1, 8];
+    options.tcp_writers = vec![1, 3, 8];
     options.rows = rows::GROUPS.iter().map(|group| group.name.to_owned()).collect();
-    options.program = Some(PathBuf::from(env!("CARGO_BIN_EXE_suite")));
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_suite"));
+    let stoa = program.with_file_name("stoa");
+    let serves = stoa.exists();
+    if !serves {
+        eprintln!("skipped: rows over TCP need {}: cargo build --workspace --bins", stoa.display());
+    }
+    (options.program, options.stoa) = (Some(program), Some(stoa));
+    // Servers that are not installed say so and are left out.
+    options.skip_missing = true;
     options.verbose = false;
     let run = suite::run(&options).expect("all rows find what they look for");
 
     let found: BTreeSet<&str> = run.rows.iter().map(|row| row.id.as_str()).collect();
-    for id in ROWS {
+    for id in ROWS.iter().chain(SERVED.iter().filter(|_| serves)) {
         // Only Linux says what was written to the device of this directory.
         let may_lack = id.ends_with("-written");
         assert!(may_lack || found.contains(id), "no row {id}: {found:?}");
@@ -74,7 +115,9 @@ fn every_row_runs_and_is_reported() {
     let again = Results::from_json(&results.to_json().expect("JSON")).expect("the same");
     let written = report::write(&again, &dir.path().join("report")).expect("a report");
     let names: Vec<_> = written.iter().filter_map(|path| path.file_name()?.to_str()).collect();
-    for name in ["results.json", "report.md", "bars-1500.svg", "latency-1500.svg", "writers-1500.svg", "growth.svg"] {
+    let mut plots = vec!["bars-1500.svg", "latency-1500.svg", "writers-1500.svg", "growth.svg"];
+    plots.extend(["latency-tcp-1500.svg", "connections-1500.svg"].iter().filter(|_| serves));
+    for name in plots.into_iter().chain(["results.json", "report.md"]) {
         assert!(names.contains(&name), "{name} is not among {names:?}");
     }
     let text = report::markdown(&again);
@@ -93,4 +136,8 @@ fn unknown_names_are_refused_before_anything_runs() {
     options.systems.clear();
     options.rows = vec!["nothing".into()];
     assert!(suite::run(&options).expect_err("no such rows").to_string().contains("profile"));
+    options.rows.clear();
+    options.stoa = Some(dir.path().join("no stoa here"));
+    let said = suite::run(&options).expect_err("no program to serve").to_string();
+    assert!(said.contains("cargo build --release -p stoa"), "{said}");
 }

@@ -300,8 +300,13 @@ impl Population {
 
     /// How many users' family name contains `part`, which is in small letters, in any case.
     pub fn count_family_name(&self, part: &str) -> u64 {
-        self.users.iter().filter(|user| user.text(Text::FamilyName).to_lowercase().contains(part)).count() as u64
+        count_family_name(&self.users, part)
     }
+}
+
+/// How many of these users' family name contains `part`, which is in small letters, in any case.
+pub fn count_family_name(users: &[User], part: &str) -> u64 {
+    users.iter().filter(|user| user.text(Text::FamilyName).to_lowercase().contains(part)).count() as u64
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Plots in SVG: bars a row, latency curves, throughput against writers, cost against population size.
+//! Plots in SVG: bars a row, latency curves, throughput against writers and connections, cost against population size.
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -6,6 +6,7 @@ use plotters::prelude::*;
 
 use super::figure;
 use super::verdict::is_ours;
+use crate::peer::Transport;
 use crate::results::{Results, RowResult, Run};
 use crate::rows::{Unit, row};
 
@@ -34,8 +35,19 @@ pub(super) fn all(results: &Results) -> Result<Vec<(String, String)>> {
         if !rows.is_empty() {
             plots.push((format!("latency{suffix}.svg"), latencies(run, &rows)?));
         }
-        if let Some(svg) = writers(run)? {
+        let served =
+            run.rows.iter().filter(|result| row(&result.id).is_some_and(|row| row.transport == Transport::Tcp));
+        let served: Vec<&str> = served.map(|result| result.id.as_str()).filter(timed).collect();
+        if !served.is_empty() {
+            plots.push((format!("latency-tcp{suffix}.svg"), latencies(run, &served)?));
+        }
+        let writers = [("update", "durable updates"), ("create", "durable creations, 3 aliases")];
+        if let Some(svg) = throughput(run, &writers, "writers")? {
             plots.push((format!("writers{suffix}.svg"), svg));
+        }
+        let connections = [("tcp-profile", "TCP: e-mail → whole profile"), ("tcp-update", "TCP: durable updates")];
+        if let Some(svg) = throughput(run, &connections, "connections")? {
+            plots.push((format!("connections{suffix}.svg"), svg));
         }
     }
     if results.runs.len() > 1 {
@@ -211,12 +223,11 @@ fn latencies(run: &Run, rows: &[&str]) -> Result<String> {
     })
 }
 
-/// Throughput against writers; none where there was one count of writers only.
-fn writers(run: &Run) -> Result<Option<String>> {
-    let kinds = [("update", "durable updates"), ("create", "durable creations, 3 aliases")];
+/// Throughput of these rows, with their titles, against writers or connections; none where there was one count only.
+fn throughput(run: &Run, kinds: &[(&str, &str)], against: &str) -> Result<Option<String>> {
     let kinds: Vec<(&str, Vec<Line>)> = kinds
-        .into_iter()
-        .map(|(stem, title)| (title, by_system(run.rows.iter().filter_map(|result| count_of(result, stem)))))
+        .iter()
+        .map(|(stem, title)| (*title, by_system(run.rows.iter().filter_map(|result| count_of(result, stem)))))
         .filter(|(_, lines)| lines.iter().any(|(_, points)| points.len() > 1))
         .collect();
     if kinds.is_empty() {
@@ -224,8 +235,8 @@ fn writers(run: &Run) -> Result<Option<String>> {
     }
     let svg = charts(kinds.len(), |at, area| {
         let (title, lines) = &kinds[at];
-        let count = |writers: &f64| format!("{writers:.0}");
-        chart(area, title, ("writers", "a second"), lines, (&count, &|rate| figure(Unit::PerSecond, *rate)))
+        let count = |count: &f64| format!("{count:.0}");
+        chart(area, title, (against, "a second"), lines, (&count, &|rate| figure(Unit::PerSecond, *rate)))
     })?;
     Ok(Some(svg))
 }

@@ -2,7 +2,6 @@
 
 use crate::results::{Figure, Run, median};
 use crate::rows::{Bound, Goal, Row};
-use crate::suite::ECHOES;
 
 /// Whose verdict it is: Stoa, however it is reached.
 pub(crate) fn is_ours(system: &str) -> bool {
@@ -43,7 +42,7 @@ impl Verdict {
             .min_by(|a, b| a.1.total_cmp(&b.1));
         let of_limit = match row.bound {
             Bound::Syncs if !ours.syncs.is_empty() => Some(mine / median(&ours.syncs)),
-            Bound::Echoes => run.limit(ECHOES).map(|limit| mine / limit),
+            Bound::Echoes(name) => run.limit(name).map(|limit| mine / limit),
             _ => None,
         };
         let (mut goal, mut reached) = match row.goal {

@@ -1,5 +1,7 @@
 //! Compares what systems answer with what the population says: a row that measures wrong answers measures nothing.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, ensure};
 
 use crate::load::{Alias, Keys, Spread};
@@ -56,15 +58,24 @@ fn none_in_profile(user: &User, read: impl FnOnce(&mut Seen) -> Result<bool>) ->
 pub(super) fn none_in_value(reader: &mut dyn Reader, sub: &[u8; 16], name: &str, wanted: &str) -> Result<()> {
     let mut seen = Seen::keeping();
     ensure!(reader.by_sub(sub, &mut seen)?, "a user who was changed is gone");
-    let kept = seen.into_kept();
-    let found = kept[0].get(name).map_or("", String::as_str);
+    none_in_kept(&seen.into_kept(), name, wanted)
+}
+
+/// Whether the one user who was seen has this value of this attribute.
+pub(super) fn none_in_kept(kept: &[BTreeMap<String, String>], name: &str, wanted: &str) -> Result<()> {
+    let found = kept.first().and_then(|user| user.get(name)).map_or("", String::as_str);
     ensure!(found == wanted, "{name} is {found:?}, not {wanted:?}");
     Ok(())
 }
 
 /// Whether these are the profiles of the first users by username that begin with the prefix.
 pub(super) fn none_in_prefix(seen: Seen, people: &Population, prefix: &str, limit: usize) -> Result<()> {
-    let names = people.users.iter().map(|user| user.text(Text::Username)).filter(|name| name.starts_with(prefix));
+    none_in_listed(seen, &people.users, prefix, limit)
+}
+
+/// The same of these users.
+pub(super) fn none_in_listed(seen: Seen, users: &[User], prefix: &str, limit: usize) -> Result<()> {
+    let names = users.iter().map(|user| user.text(Text::Username)).filter(|name| name.starts_with(prefix));
     let mut wanted: Vec<&str> = names.collect();
     wanted.sort_unstable();
     wanted.truncate(limit);

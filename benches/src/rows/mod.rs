@@ -4,15 +4,19 @@
 //! [`Bench::in_turns`], its line in [`GROUPS`], and its rows in [`row`].
 
 mod mistakes;
+mod mixes;
 mod read;
 mod scan;
+mod served;
 mod store;
+mod whole;
 mod write;
+mod ycsb;
 
 use anyhow::{Result, ensure};
 
 use crate::peer::Transport;
-use crate::suite::Bench;
+use crate::suite::{Bench, ECHOES, ECHOES_DEEP, ECHOES_MANY};
 
 pub use store::{Chore, do_chore};
 
@@ -22,37 +26,63 @@ pub struct Group {
     pub name: &'static str,
     /// Only if it is asked for.
     pub optional: bool,
+    /// Which systems it measures.
+    pub transport: Transport,
     /// Measures it.
-    pub run: fn(&mut Bench<'_>) -> Result<()>,
+    pub run: Measure,
 }
 
-/// All groups, in order.
+/// What measures a group.
+pub type Measure = fn(&mut Bench<'_>) -> Result<()>;
+
+/// All groups, in order: those over TCP last, when what is embedded has been closed.
 pub const GROUPS: &[Group] = &[
-    Group { name: "load", optional: false, run: store::load },
-    Group { name: "profile", optional: false, run: read::profiles },
-    Group { name: "hash", optional: false, run: read::hashes },
-    Group { name: "sign-in", optional: false, run: read::sign_ins },
-    Group { name: "filter", optional: false, run: scan::filter },
-    Group { name: "prefix", optional: false, run: scan::prefix },
-    Group { name: "page", optional: false, run: scan::pages },
-    Group { name: "memory", optional: false, run: store::memory },
-    Group { name: "small-cache", optional: true, run: read::small_cache },
-    Group { name: "update", optional: false, run: write::updates },
-    Group { name: "create", optional: false, run: write::creations },
-    Group { name: "single-updates", optional: false, run: write::single_updates },
-    Group { name: "set-all", optional: false, run: write::set_all },
-    Group { name: "reopen", optional: false, run: store::reopen },
+    embedded("load", store::load),
+    embedded("profile", read::profiles),
+    embedded("hash", read::hashes),
+    embedded("sign-in", read::sign_ins),
+    embedded("filter", scan::filter),
+    embedded("prefix", scan::prefix),
+    embedded("page", scan::pages),
+    embedded("memory", store::memory),
+    optional("small-cache", read::small_cache),
+    embedded("update", write::updates),
+    embedded("create", write::creations),
+    embedded("ycsb", ycsb::workloads),
+    embedded("single-updates", write::single_updates),
+    embedded("set-all", write::set_all),
+    embedded("reopen", store::reopen),
+    served("tcp-profile", served::profiles),
+    served("tcp-hash", served::hashes),
+    served("tcp-update", served::updates),
+    served("mixes", mixes::mixes),
+    served("whole-pool", whole::all),
 ];
 
-/// The groups of these names, in their own order; all but the optional ones if there are no names. Every run loads.
+const fn embedded(name: &'static str, run: Measure) -> Group {
+    Group { name, optional: false, transport: Transport::Embedded, run }
+}
+
+const fn optional(name: &'static str, run: Measure) -> Group {
+    Group { name, optional: true, transport: Transport::Embedded, run }
+}
+
+const fn served(name: &'static str, run: Measure) -> Group {
+    Group { name, optional: false, transport: Transport::Tcp, run }
+}
+
+/// The groups of these names, in their own order; all but the optional ones if there are no names. What is embedded has to be
+/// loaded first.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
     for name in names {
         let known: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
         ensure!(known.contains(&name.as_str()), "there are no rows {name}: {}", known.join(", "));
     }
+    let is_embedded = |name: &String| GROUPS.iter().any(|of| of.name == name && of.transport == Transport::Embedded);
+    let needs_load = names.iter().any(is_embedded);
     let wanted = |group: &&Group| match names.is_empty() {
         true => !group.optional,
-        false => group.name == "load" || names.iter().any(|name| name == group.name),
+        false => names.iter().any(|name| name == group.name) || (group.name == "load" && needs_load),
     };
     Ok(GROUPS.iter().filter(wanted).collect())
 }
@@ -95,8 +125,8 @@ pub enum Goal {
 pub enum Bound {
     /// Synced writes: one a durable operation, unless several share one.
     Syncs,
-    /// Echoes over the loopback.
-    Echoes,
+    /// What the loopback and the client allow in this shape: the limit of that name.
+    Echoes(&'static str),
     /// None of those that are measured.
     None,
 }
@@ -125,6 +155,7 @@ pub fn row(id: &str) -> Option<Row> {
         _ => (id, 1),
     };
     let (one, many) = (count == 1, count >= 64);
+    let echoes = Bound::Echoes(if one { ECHOES } else { ECHOES_MANY });
     let threads = |what: &str, kind: &str| format!("{what}, {count} {kind}{}", if one { "" } else { "s" });
     let at = |title: String, unit, goal| Row {
         title,
@@ -136,6 +167,8 @@ pub fn row(id: &str) -> Option<Row> {
     };
     use Goal::{AtMost, OfSyncs, Times};
     use Unit::{Bytes, PerSecond, Ratio, Seconds};
+    let ycsb = |what: &str| at(format!("YCSB {what}, 16 threads"), PerSecond, Goal::None);
+    let mix = |what: &str, unit| Row { transport: Transport::Tcp, ..at(format!("TCP: mix {what}"), unit, Goal::None) };
     Some(match stem {
         "load" => at("bulk load from memory, all indexes, durable: users".into(), PerSecond, Times(3.0)),
         "disk" => at("bytes on disk for each raw byte".into(), Ratio, AtMost(0.65)),
@@ -192,6 +225,51 @@ pub fn row(id: &str) -> Option<Row> {
         "reopen" => {
             Row { also: &[("fjall", 5.0)], ..at("reopen after kill -9, to the first read".into(), Seconds, Goal::None) }
         }
+        "tcp-profile" => Row {
+            bound: echoes,
+            transport: Transport::Tcp,
+            ..at(
+                threads("TCP: e-mail → whole profile", "connection"),
+                PerSecond,
+                if count == 32 { Times(2.5) } else { Goal::None },
+            )
+        },
+        "tcp-profile-deep" => Row {
+            also: &[("redis", 3.0)],
+            bound: Bound::Echoes(ECHOES_DEEP),
+            transport: Transport::Tcp,
+            ..at(threads("TCP: the same, 16 deep", "connection"), PerSecond, Goal::None)
+        },
+        "tcp-hash" => Row {
+            bound: echoes,
+            transport: Transport::Tcp,
+            ..at(threads("TCP: e-mail → password hash", "connection"), PerSecond, Goal::None)
+        },
+        "ycsb-a" => ycsb("A: 50 % reads, 50 % updates"),
+        "ycsb-b" => ycsb("B: 95 % reads, 5 % updates"),
+        "ycsb-c" => ycsb("C: reads"),
+        "ycsb-d" => ycsb("D: 95 % reads of the newest, 5 % insertions"),
+        "ycsb-e" => ycsb("E: 95 % scans, 5 % insertions"),
+        "ycsb-f" => ycsb("F: 50 % reads, 50 % read-modify-writes"),
+        "mix-a" => mix("A, steady: operations", PerSecond),
+        "mix-a-sign-in" => mix("A: 99 of 100 sign-in reads within", Seconds),
+        "mix-b" => mix("B, sign-in peak: operations", PerSecond),
+        "mix-b-sign-in" => mix("B: 99 of 100 sign-in reads within", Seconds),
+        "mix-c" => mix("C, writes: operations", PerSecond),
+        "mix-d" => mix("D, credential stuffing, 90 % misses: operations", PerSecond),
+        "mix-d-sign-in" => mix("D: 99 of 100 sign-in reads within", Seconds),
+        "mix-e" => mix("E, A beside a backfill: operations", PerSecond),
+        "mix-e-sign-in" => mix("E: 99 of 100 sign-in reads within", Seconds),
+        "mix-e-backfill" => mix("E: users of the backfill", PerSecond),
+        "mix-f-scan" => mix("F: count by a filter, no index", Seconds),
+        "mix-f-export" => mix("F: export, users", PerSecond),
+        "mix-f-delete" => mix("F: deletions", PerSecond),
+        "tcp-update" => Row {
+            also: if many { &[("redis", 2.0)] } else { &[] },
+            bound: Bound::Syncs,
+            transport: Transport::Tcp,
+            ..at(threads("TCP: durable update", "connection"), PerSecond, Goal::None)
+        },
         _ => return None,
     })
 }

@@ -8,13 +8,13 @@ use super::mistakes;
 use crate::load::{Alias, Request, Requests, Spread};
 use crate::measure::{Act, rate};
 use crate::peer::{Peer, Reader, Seen};
-use crate::population::mix;
+use crate::population::{User, mix};
 use crate::suite::{Bench, Sample, Turn};
 
 /// The least and the most questions that a thread has before they repeat.
 const REQUESTS: (usize, usize) = (10_000, 400_000);
 /// Nobody's caches are filled for longer.
-const FILL_MAX: Duration = Duration::from_secs(15);
+const FILL_MAX: Duration = Duration::from_secs(10);
 /// A small cache is this part of the raw bytes.
 const SMALL_CACHE_PART: u64 = 10;
 
@@ -46,7 +46,9 @@ pub(super) fn hashes(bench: &mut Bench<'_>) -> Result<()> {
 /// Sign-ins by all aliases, some users much more often than others.
 pub(super) fn sign_ins(bench: &mut Bench<'_>) -> Result<()> {
     let requests = requests(bench, Spread::Zipf, Requests::sign_ins);
-    bench.in_turns("sign-in", |turn, member| on_readers(turn, member.peer()?, "sign-in", &requests, SIGN_IN))
+    bench.in_turns_times("sign-in", bench.options.heavy_repetitions(), &mut |turn, member| {
+        on_readers(turn, member.peer()?, "sign-in", &requests, SIGN_IN)
+    })
 }
 
 /// Profiles and sign-ins of users drawn uniformly from ten times as many as the system's own cache holds. What the
@@ -74,14 +76,12 @@ fn by_email(bench: &Bench<'_>) -> Vec<Requests> {
 }
 
 /// Questions for each thread.
-fn requests(
-    bench: &Bench<'_>,
-    spread: Spread,
-    make: fn(&crate::population::Population, Spread, usize, u64) -> Requests,
-) -> Vec<Requests> {
+fn requests(bench: &Bench<'_>, spread: Spread, make: fn(&[User], Spread, usize, u64) -> Requests) -> Vec<Requests> {
     let count = bench.people.users.len().clamp(REQUESTS.0, REQUESTS.1);
     let threads = bench.options.readers.iter().copied().max().unwrap_or(1);
-    (0..threads as u64).map(|thread| make(&bench.people, spread, count, mix(bench.options.seed ^ thread))).collect()
+    (0..threads as u64)
+        .map(|thread| make(&bench.people.users, spread, count, mix(bench.options.seed ^ thread)))
+        .collect()
 }
 
 fn on_readers(turn: &Turn<'_>, peer: &dyn Peer, row: &str, requests: &[Requests], read: Read) -> Result<Vec<Sample>> {

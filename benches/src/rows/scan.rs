@@ -39,7 +39,7 @@ pub(super) fn filter(bench: &mut Bench<'_>) -> Result<()> {
 /// The first users by username from a prefix on, whole profiles.
 pub(super) fn prefix(bench: &mut Bench<'_>) -> Result<()> {
     let prefixes = prefixes(&bench.people);
-    bench.in_turns("prefix", |turn, member| {
+    bench.in_turns_times("prefix", bench.options.heavy_repetitions(), &mut |turn, member| {
         let peer = member.peer()?;
         if turn.round == 0 {
             let mut reader = peer.reader()?;
@@ -76,7 +76,7 @@ fn prefixes(people: &Population) -> Vec<String> {
 /// The first page of a listing, and one far behind it, with the cursor of the page before.
 pub(super) fn pages(bench: &mut Bench<'_>) -> Result<()> {
     let far = FAR_PAGE.min(bench.people.users.len() / PAGE_USERS * 3 / 5).max(2);
-    bench.in_turns("page", |turn, member| {
+    bench.in_turns_times("page", bench.options.heavy_repetitions(), &mut |turn, member| {
         let peer = member.peer()?;
         let page = |row: &str, cursor: Option<&[u8]>| {
             each(turn.options.time, row, || {

@@ -1,17 +1,23 @@
 //! One run: opens the systems, takes them through the rows in turns (A B C A B C), and writes down what came.
 
+mod members;
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::limits;
 use crate::machine;
 use crate::measure::{Latencies, no_latencies};
-use crate::peer::{Peer, Setup, System, dir_of};
+use crate::peer::{System, Transport, dir_of};
 use crate::population::Population;
 use crate::results::{Facts, Figure, Latency, Limit, RowResult, Run};
 use crate::rows::{self, Group};
+use crate::tcp::client::Shape;
+use crate::tcp::{Place, Service, echo};
+
+pub use members::{Host, Member};
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -32,11 +38,21 @@ pub struct Options {
     pub readers: Vec<usize>,
     /// Threads of the writing rows.
     pub writers: Vec<usize>,
+    /// Connections of the reading rows over TCP, ascending.
+    pub connections: Vec<usize>,
+    /// Connections of the writing rows over TCP, ascending.
+    pub tcp_writers: Vec<usize>,
+    /// Questions under way on each connection in the rows that have several.
+    pub depth: usize,
     /// Where stores are made, and removed again.
     pub dir: PathBuf,
     /// The program that does chores for rows about processes (`chore`, see [`rows::do_chore`]); without it those rows
     /// are left out.
     pub program: Option<PathBuf>,
+    /// The `stoa` program, for the rows over TCP.
+    pub stoa: Option<PathBuf>,
+    /// Leaves out a server that is not installed, and says so, instead of failing.
+    pub skip_missing: bool,
     /// The command that this is, for the report.
     pub command: String,
     /// Says what is under way on standard error.
@@ -52,11 +68,16 @@ impl Options {
             systems: Vec::new(),
             rows: Vec::new(),
             repetitions: 3,
-            time: Duration::from_secs(1),
+            time: Duration::from_millis(800),
             readers: vec![1, 2],
             writers: vec![1, 4, 16, 64],
+            connections: vec![1, 8, 32],
+            tcp_writers: vec![1, 8, 64],
+            depth: 16,
             dir,
             program: None,
+            stoa: None,
+            skip_missing: false,
             command: String::new(),
             verbose: true,
         }
@@ -67,7 +88,7 @@ impl Options {
         Self { repetitions: 2, time: Duration::from_millis(150), ..Self::full(users, dir) }
     }
 
-    /// How often a row is repeated that takes many seconds each time.
+    /// How often a row is repeated that takes many seconds each time, or that has no goal.
     pub(crate) fn heavy_repetitions(&self) -> usize {
         self.repetitions.min(2)
     }
@@ -75,59 +96,6 @@ impl Options {
     /// How long the disk is probed beside a durable repetition.
     pub(crate) fn probe_time(&self) -> Duration {
         self.time / 8
-    }
-}
-
-/// One system in a run.
-pub struct Member {
-    /// Which.
-    pub system: System,
-    /// Its directory.
-    pub dir: PathBuf,
-    peer: Option<Box<dyn Peer>>,
-}
-
-impl Member {
-    /// The open system.
-    ///
-    /// # Errors
-    /// If it is closed, which is a defect of the row before.
-    pub fn peer(&self) -> Result<&dyn Peer> {
-        self.peer.as_deref().with_context(|| format!("{} is not open", self.system.name))
-    }
-
-    /// Opens it with a cache of that size.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn open(&mut self, cache_bytes: Option<u64>) -> Result<()> {
-        let setup = Setup { dir: self.dir.clone(), cache_bytes };
-        let opened = (self.system.open)(&setup);
-        self.peer = Some(opened.with_context(|| format!("{} cannot be opened", self.system.name))?);
-        Ok(())
-    }
-
-    /// Closes it, if it is open.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn close(&mut self) -> Result<()> {
-        self.peer.take().map_or(Ok(()), |peer| peer.close())
-    }
-
-    /// Begins anew with an empty store.
-    ///
-    /// # Errors
-    /// What the system says, or if its directory cannot be emptied.
-    pub fn begin_anew(&mut self) -> Result<()> {
-        self.close()?;
-        if self.dir.exists() {
-            std::fs::remove_dir_all(&self.dir).with_context(|| format!("cannot empty {}", self.dir.display()))?;
-        }
-        std::fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
-        // What the removal leaves to do must not fall into what is measured next.
-        machine::sync(&self.dir)?;
-        self.open(None)
     }
 }
 
@@ -157,7 +125,8 @@ pub struct Bench<'o> {
     /// Who is in the stores.
     pub people: Population,
     members: Vec<Member>,
-    samples: Vec<(String, &'static str, Sample)>,
+    hosts: Vec<Host>,
+    samples: Vec<(&'static str, Sample)>,
 }
 
 /// What a row sees of the run while it measures one system.
@@ -171,6 +140,14 @@ pub struct Turn<'b> {
 }
 
 impl Turn<'_> {
+    /// Which of ascending counts are measured in this repetition: what lies between the first and the last is for the
+    /// plot, once is enough.
+    pub fn measured(&self, counts: &[usize]) -> Vec<usize> {
+        let is_end = |at: usize| at == 0 || at + 1 == counts.len();
+        let wanted = |at: &usize| self.round == 0 || is_end(*at);
+        (0..counts.len()).filter(wanted).map(|at| counts[at]).collect()
+    }
+
     /// Measures something durable, with what the disk allows before and after it.
     ///
     /// # Errors
@@ -206,25 +183,66 @@ impl Bench<'_> {
         times: usize,
         act: &mut dyn FnMut(&Turn<'_>, &mut Member) -> Result<Vec<Sample>>,
     ) -> Result<()> {
+        let Self { options, people, members, samples, .. } = self;
         for round in 0..times {
-            for member in &mut self.members {
-                let context = Turn { options: self.options, people: &self.people, round };
+            for member in members.iter_mut() {
+                let turn = Turn { options, people, round };
                 let name = member.system.name;
-                let samples = act(&context, member).with_context(|| format!("{what}: {name}"))?;
-                if self.options.verbose {
-                    for sample in &samples {
-                        eprintln!("{what} {}/{times} {name}: {} = {:.6}", round + 1, sample.row, sample.value);
-                    }
-                }
-                self.samples.extend(samples.into_iter().map(|sample| (what.to_owned(), name, sample)));
+                let found = act(&turn, member).with_context(|| format!("{what}: {name}"))?;
+                take(samples, &turn, (what, times), name, found);
             }
         }
         Ok(())
     }
 
+    /// Takes every server through `act`, in turns.
+    ///
+    /// # Errors
+    /// What `act` fails with, with the server's name.
+    pub fn hosts_in_turns(
+        &mut self,
+        what: &str,
+        times: usize,
+        act: &mut dyn FnMut(&Turn<'_>, &mut Host) -> Result<Vec<Sample>>,
+    ) -> Result<()> {
+        let Self { options, people, hosts, samples, .. } = self;
+        for round in 0..times {
+            for host in hosts.iter_mut() {
+                let turn = Turn { options, people, round };
+                let name = host.service.name;
+                let found = act(&turn, host).with_context(|| format!("{what}: {name}"))?;
+                take(samples, &turn, (what, times), name, found);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes ready for rows of this transport: servers run only while they are measured, and what is embedded is closed
+    /// then and leaves no work behind.
+    fn turn_to(&mut self, transport: Transport) -> Result<()> {
+        if transport == Transport::Embedded || self.hosts.iter().all(Host::runs) {
+            return Ok(());
+        }
+        for member in &mut self.members {
+            member.close()?;
+            if member.dir.exists() {
+                std::fs::remove_dir_all(&member.dir)?;
+            }
+        }
+        for host in &mut self.hosts {
+            host.start(self.options, &self.people)?;
+        }
+        machine::sync(&self.options.dir)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.members.iter_mut().try_for_each(Member::close)?;
+        self.hosts.iter_mut().try_for_each(Host::stop)
+    }
+
     fn rows(&mut self) -> Vec<RowResult> {
         let mut rows: Vec<(RowResult, Vec<Latencies>)> = Vec::new();
-        for (_, system, sample) in self.samples.drain(..) {
+        for (system, sample) in self.samples.drain(..) {
             let at = rows.iter().position(|(row, _)| row.id == sample.row).unwrap_or_else(|| {
                 rows.push((RowResult { id: sample.row.clone(), figures: Vec::new() }, Vec::new()));
                 rows.len() - 1
@@ -252,13 +270,29 @@ impl Bench<'_> {
     }
 }
 
+/// Keeps what one system's turn came to, and says it.
+fn take(
+    samples: &mut Vec<(&'static str, Sample)>,
+    turn: &Turn<'_>,
+    (what, times): (&str, usize),
+    name: &'static str,
+    found: Vec<Sample>,
+) {
+    if turn.options.verbose {
+        for sample in &found {
+            eprintln!("{what} {}/{times} {name}: {} = {:.6}", turn.round + 1, sample.row, sample.value);
+        }
+    }
+    samples.extend(found.into_iter().map(|sample| (name, sample)));
+}
+
 /// Runs the suite over one population.
 ///
 /// # Errors
 /// If a system fails, or answers wrongly; the message names row and system.
 pub fn run(options: &Options) -> Result<Run> {
-    let systems = chosen_systems(&options.systems)?;
     let groups = rows::chosen(&options.rows)?;
+    let (systems, services) = chosen(options, groups.iter().any(|group| group.transport == Transport::Tcp))?;
     // A directory of this process's own: two suites beside each other do not meet.
     let dir = options.dir.join(format!("run-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -266,19 +300,30 @@ pub fn run(options: &Options) -> Result<Run> {
     let options = Options { dir: dir.clone(), ..options.clone() };
     let people = Population::new(options.users, options.seed);
     let raw_bytes = people.raw_bytes();
-    let members = systems.iter().map(|system| Member { system: *system, dir: dir_of(&dir, system), peer: None });
+    let members = systems.iter().map(|system| Member::new(*system, dir_of(&dir, system)));
     let members = members.collect();
-    let mut bench = Bench { options: &options, people, members, samples: Vec::new() };
-    let before = machine_limits(&options)?;
-    for Group { run, .. } in groups {
-        run(&mut bench)?;
+    let hosts = services
+        .iter()
+        .map(|service| Host::new(*service, options.users.min(service.users_max), dir.join(service.name)));
+    let hosts = hosts.collect();
+    let mut bench = Bench { options: &options, people, members, hosts, samples: Vec::new() };
+    let is_served = !services.is_empty();
+    let before = machine_limits(&options, is_served)?;
+    for Group { name, run, transport, .. } in groups {
+        let takes_part = if *transport == Transport::Tcp { is_served } else { !systems.is_empty() };
+        if takes_part {
+            bench.turn_to(*transport)?;
+            let begun = Instant::now();
+            run(&mut bench)?;
+            if options.verbose {
+                eprintln!("{name}: measured in {:.1} s", begun.elapsed().as_secs_f64());
+            }
+        }
     }
     let rows = bench.rows();
-    for member in &mut bench.members {
-        member.close()?;
-    }
+    bench.end()?;
     let mut limits = before;
-    for (limit, after) in limits.iter_mut().zip(machine_limits(&options)?) {
+    for (limit, after) in limits.iter_mut().zip(machine_limits(&options, is_served)?) {
         limit.samples.extend(after.samples);
     }
     Ok(Run {
@@ -296,6 +341,7 @@ pub fn run(options: &Options) -> Result<Run> {
                 transport: system.transport,
                 encrypted: system.encrypted,
             })
+            .chain(bench.hosts.iter().map(facts_of))
             .collect(),
         limits,
         rows,
@@ -311,30 +357,61 @@ impl Drop for Removed<'_> {
     }
 }
 
-fn chosen_systems(names: &[String]) -> Result<Vec<System>> {
-    let all = crate::peer::systems();
-    let known: Vec<&str> = all.iter().map(|system| system.name).collect();
+fn facts_of(host: &Host) -> Facts {
+    let mut about = (host.service.about)();
+    if host.users == host.service.users_max {
+        about += &format!("; holds the first {} users only", host.users);
+    }
+    Facts { name: host.service.name.into(), about, transport: Transport::Tcp, encrypted: host.service.encrypted }
+}
+
+/// Systems and servers of the names that the options have, all if there are none; servers only if they are needed, and
+/// only those that are installed.
+fn chosen(options: &Options, serves: bool) -> Result<(Vec<System>, Vec<Service>)> {
+    let (systems, services) = (crate::peer::systems(), crate::tcp::services());
+    let all = systems.iter().map(|system| system.name).chain(services.iter().map(|service| service.name));
+    let known: Vec<&str> = all.collect();
+    let names = &options.systems;
     for name in names {
         ensure!(known.contains(&name.as_str()), "there is no system {name} in this build: {}", known.join(", "));
     }
-    let wanted = |system: &System| names.is_empty() || names.iter().any(|name| name == system.name);
-    Ok(all.into_iter().filter(wanted).collect())
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
+    let systems = systems.into_iter().filter(|system| wanted(system.name)).collect();
+    let mut found = Vec::new();
+    for service in services.into_iter().filter(|service| serves && wanted(service.name)) {
+        match (service.missing)(&Place { dir: &options.dir, stoa: options.stoa.as_ref() }) {
+            None => found.push(service),
+            Some(missing) if options.skip_missing => eprintln!("{} is left out: {missing}", service.name),
+            Some(missing) => anyhow::bail!("{}: {missing}", service.name),
+        }
+    }
+    Ok((systems, found))
 }
 
 /// The limit of durable rows, by name.
 pub const SYNCS: &str = "512 B overwritten and synced";
-/// The limit of rows over TCP.
-pub const ECHOES: &str = "100 B echoed over the loopback";
+/// The limit of one connection over TCP.
+pub const ECHOES: &str = "64 B asked, 512 B answered over the loopback by the suite's client, 1 connection";
+/// The limit of many.
+pub const ECHOES_MANY: &str = "the same, 32 connections";
+/// The limit of many with many questions under way on each.
+pub const ECHOES_DEEP: &str = "the same, 32 connections, 16 deep";
 
-fn machine_limits(options: &Options) -> Result<Vec<Limit>> {
+fn machine_limits(options: &Options, is_served: bool) -> Result<Vec<Limit>> {
     let time = options.time / 2;
     let (seal, open) = limits::sealed_bytes_per_second(time)?;
     let of = |name: &str, unit: &str, value| Limit { name: name.into(), unit: unit.into(), samples: vec![value] };
-    Ok(vec![
+    let mut limits = vec![
         of(SYNCS, "writes", limits::syncs_per_second(&options.dir, time)?),
         of("memory copied", "bytes", limits::copied_bytes_per_second(time)),
         of("AES-256-GCM sealed, 16 KiB", "bytes", seal),
         of("AES-256-GCM opened, 16 KiB", "bytes", open),
-        of(ECHOES, "echoes", limits::echoes_per_second(time)?),
-    ])
+    ];
+    if is_served {
+        for (name, connections, depth) in [(ECHOES, 1, 1), (ECHOES_MANY, 32, 1), (ECHOES_DEEP, 32, 16)] {
+            let value = echo::answers_per_second(Shape { connections, depth }, time)?;
+            limits.push(of(name, "answers", value));
+        }
+    }
+    Ok(limits)
 }
