@@ -32,7 +32,7 @@ pub(super) const SERVICE: Service = Service {
     encrypted: false,
     about: || {
         format!(
-            "{}, appendonly yes, appendfsync always (everysec while it is loaded), no RDB, no rewriting of the file; a hash a user, alias keys, scripts for what takes several lookups",
+            "{}, appendonly yes, appendfsync always (but while it is loaded), no RDB, no rewriting of the file; a hash a user, alias keys, scripts for what takes several lookups",
             version(SERVER, "--version").split(" sha=").next().unwrap_or_default()
         )
     },
@@ -107,8 +107,8 @@ impl Redis {
         command.args(["--loglevel", "warning", "--protected-mode", "no"]);
         let process = Process::start(command, port, place.dir.join("redis.log"))?;
         let mut line = Line::over(process.connect()?);
-        // A load is synced by the second, everything after it by the answer; the first such sync covers the load.
-        line.must(&[b"CONFIG", b"SET", b"appendfsync", b"everysec"])?;
+        // A load is synced once, by the first write after it, and from then on each write by itself.
+        line.must(&[b"CONFIG", b"SET", b"appendfsync", b"no"])?;
         load(&mut line, users)?;
         line.must(&[b"CONFIG", b"SET", b"appendfsync", b"always"])?;
         line.must(&[b"SET", b"loaded", b"yes"])?;
@@ -137,11 +137,12 @@ impl Served for Redis {
 struct Line {
     stream: TcpStream,
     out: Vec<u8>,
+    come: Vec<u8>,
 }
 
 impl Line {
     fn over(stream: TcpStream) -> Self {
-        Self { stream, out: Vec::new() }
+        Self { stream, out: Vec::new(), come: Vec::new() }
     }
 
     /// One command, which must not fail.
@@ -152,11 +153,20 @@ impl Line {
 
     /// Sends what there is and reads so many answers; texts among them are kept.
     fn exchange(&mut self, answers: usize) -> Result<Vec<Vec<u8>>> {
+        self.send()?;
+        self.read(answers)
+    }
+
+    fn send(&mut self) -> Result<()> {
         self.stream.write_all(&self.out)?;
         self.out.clear();
-        let (mut bytes, mut texts, mut count, mut at, mut chunk) = (Vec::new(), Vec::new(), 0, 0, [0; 16 << 10]);
+        Ok(())
+    }
+
+    fn read(&mut self, answers: usize) -> Result<Vec<Vec<u8>>> {
+        let (mut texts, mut count, mut at, mut chunk) = (Vec::new(), 0, 0, [0; 16 << 10]);
         while count < answers {
-            let mut pieces = Pieces::of(&bytes[at..]);
+            let mut pieces = Pieces::of(&self.come[at..]);
             match whole(pieces.next())? {
                 Some(Piece::Error(error)) => bail!("Redis says: {error}"),
                 Some(piece) => {
@@ -169,15 +179,19 @@ impl Line {
                 None => {
                     let more = self.stream.read(&mut chunk)?;
                     ensure!(more > 0, "Redis has closed the connection");
-                    bytes.extend_from_slice(&chunk[..more]);
+                    self.come.extend_from_slice(&chunk[..more]);
                 }
             }
         }
+        // What is left answers what was sent later.
+        self.come.drain(..at);
         Ok(texts)
     }
 }
 
+/// Sends users; the answers to some are read when the next have been sent, so that nobody waits for the other.
 fn load(line: &mut Line, users: &[User]) -> Result<()> {
+    let mut open = 0;
     for some in users.chunks(LOADED_AT_ONCE) {
         let mut answers = 0;
         let mut send = |out: &mut Vec<u8>, words: &[&[u8]]| {
@@ -216,9 +230,11 @@ fn load(line: &mut Line, users: &[User]) -> Result<()> {
             subs.iter().for_each(|sub| words.extend([b"0".as_slice(), sub]));
             send(&mut line.out, &words);
         }
-        line.exchange(answers)?;
+        line.send()?;
+        line.read(open)?;
+        open = answers;
     }
-    Ok(())
+    line.read(open).map(drop)
 }
 
 fn key(kind: &str, name: &[u8]) -> Vec<u8> {
