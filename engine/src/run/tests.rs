@@ -105,7 +105,7 @@ fn a_small_budget_and_one_open_file_change_nothing() {
     assert_eq!(yard.env.handles().open_count(), 1);
     drop((one, other));
     assert_eq!(yard.env.handles().open_count(), 0);
-    assert_eq!(yard.env.cache().used_bytes(), 0);
+    assert_eq!(yard.env.cache().settled_bytes(), 0);
 }
 
 #[test]
