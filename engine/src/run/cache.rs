@@ -17,6 +17,8 @@ use sdd::{AtomicShared, Guard, Shared, Tag};
 use stoa_format::column::ColumnPage;
 use stoa_format::sorted::{FilterPage, SortedPage};
 
+use super::frames;
+
 /// Plain text of a page; overwritten when dropped.
 #[derive(Debug)]
 pub struct Plain(Vec<u8>);
@@ -39,6 +41,7 @@ impl Drop for Plain {
         // `zeroize` on bytes writes one at a time; a fill that cannot be optimised away is the same, faster.
         self.0.fill(0);
         zeroize::optimization_barrier(&self.0[..]);
+        frames::give(std::mem::take(&mut self.0));
     }
 }
 

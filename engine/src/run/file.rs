@@ -11,7 +11,7 @@ use stoa_format::run::{
 };
 use stoa_format::{DecodeError, FileId, KeyEpoch, PoolId};
 
-use super::{RunEnv, RunError, SectionPages};
+use super::{RunEnv, RunError, SectionPages, frames};
 use crate::keys::{DataKey, FileKeys};
 
 /// Which run file this is.
@@ -146,11 +146,12 @@ impl RunFile {
             return Err(damaged("is not the page that the footer names"));
         }
         let header = &self.opened()?.header;
-        let mut plain = Vec::with_capacity(sealed.len());
+        let mut plain = frames::take(sealed.len());
         self.keys
             .key
             .open(&id.associated_data(header), sealed, &mut plain)
             .map_err(|_| damaged("tag does not match"))?;
+        frames::give(bytes);
         Ok(plain)
     }
 
@@ -228,7 +229,8 @@ impl RunFile {
             _ => RunError::io(&self.name, e),
         };
         let file = self.env.handles.get(self.handle, &*self.env.io, &self.path).map_err(io)?;
-        let mut bytes = vec![0; len];
+        let mut bytes = frames::take(len);
+        bytes.resize(len, 0);
         match file.read_exact_at(&mut bytes, offset) {
             Ok(()) => Ok(bytes),
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {

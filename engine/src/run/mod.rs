@@ -15,6 +15,7 @@ mod cache;
 mod env;
 mod error;
 mod file;
+mod frames;
 mod handles;
 mod section;
 mod verify;
