@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the suite's peers need beside Rust, once: Debian's RocksDB (a build from source takes most of an hour),
-# libclang for its bindings, OpenSSL for SQLCipher, and the
-# servers: Redis, PostgreSQL, OpenLDAP. What is there already is left alone. The suite starts
-# servers of its own; those that packages start by themselves are not started here.
+# libclang for its bindings, OpenSSL for SQLCipher, and the servers: Redis, PostgreSQL, OpenLDAP. What is there already is
+# left alone. The suite starts servers of its own; those that packages start by themselves are not started here.
 set -uo pipefail
 packages=(librocksdb-dev libclang-dev libssl-dev redis-server postgresql slapd)
 missing=()

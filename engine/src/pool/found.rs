@@ -63,7 +63,7 @@ pub struct FoundUser<'s> {
     deltas: UserDeltas,
 }
 
-/// The columns of the built-in fields, in the order in which [`FoundUser::fields_of`] reads them.
+/// The columns of the built-in fields, in the order in which `fields_in` reads them.
 const FIELDS: [AttrId; 6] =
     [AttrId::SUB, AttrId::VERSION, AttrId::ENABLED, AttrId::STATUS, AttrId::CREATED_AT, AttrId::UPDATED_AT];
 
