@@ -6,8 +6,9 @@
 //! matters by being refused often.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use stoa_engine::Store;
 
@@ -85,6 +86,14 @@ struct State {
     dirty: BTreeSet<u64>,
 }
 
+impl State {
+    /// The document of a block.
+    fn content(&self, block: u64) -> Bytes {
+        let entries: Vec<_> = self.entries.iter().filter(|entry| block_of(entry.n) == block).collect();
+        serde_json::to_vec(&entries).expect("strings and numbers are always JSON").into()
+    }
+}
+
 /// The block of entry `n`.
 fn block_of(n: u64) -> u64 {
     (n - 1) / BLOCK_ENTRIES
@@ -99,8 +108,17 @@ fn document(block: u64) -> String {
 #[derive(Default)]
 pub(crate) struct Audit {
     state: Mutex<State>,
-    /// How many changes the store has. One writer at a time, so that an older document never replaces a newer one.
-    saved: Mutex<u64>,
+    saved: Mutex<Saved>,
+    /// A writer is done, and all who wait for it go on at once.
+    has_saved: Condvar,
+}
+
+#[derive(Default)]
+struct Saved {
+    /// How many changes the store has.
+    changes: u64,
+    /// One writer at a time, so that an older document never replaces a newer one.
+    is_saving: bool,
 }
 
 impl Audit {
@@ -119,7 +137,7 @@ impl Audit {
         entries.drain(..entries.len().saturating_sub(ENTRIES_MAX));
         let last = entries.last().map_or(0, |entry| entry.n);
         let state = State { entries: entries.into(), last, ..State::default() };
-        Ok(Self { state: Mutex::new(state), saved: Mutex::default() })
+        Ok(Self { state: Mutex::new(state), ..Self::default() })
     }
 
     /// Adds an entry, whose number is set here, or counts it in an equal one. Answers which change of the log that was.
@@ -160,24 +178,39 @@ impl Audit {
     /// writes what all of them have added meanwhile.
     pub(crate) fn save_to(&self, store: &Store, change: u64) {
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
-        if *saved >= change {
+        while saved.is_saving && saved.changes < change {
+            saved = self.has_saved.wait(saved).unwrap_or_else(PoisonError::into_inner);
+        }
+        if saved.changes >= change {
             return;
         }
-        let changes = self.state.lock().unwrap_or_else(PoisonError::into_inner).changes;
-        loop {
-            let (block, content) = {
-                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(block) = state.dirty.pop_first() else { break };
-                let entries: Vec<_> = state.entries.iter().filter(|entry| block_of(entry.n) == block).collect();
-                (block, serde_json::to_vec(&entries).expect("strings and numbers are always JSON"))
-            };
-            if let Err(error) = store.set_document(&document(block), content.into()) {
-                self.state.lock().unwrap_or_else(PoisonError::into_inner).dirty.insert(block);
-                tracing::error!(word = error.kind().word(), "the audit log could not be written");
-                return;
-            }
+        saved.is_saving = true;
+        drop(saved);
+        let changes = self.write(store);
+        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        saved.is_saving = false;
+        saved.changes = changes.unwrap_or(saved.changes);
+        self.has_saved.notify_all();
+    }
+
+    /// Writes what changed, all of it or nothing; answers how many changes the store has then.
+    fn write(&self, store: &Store) -> Option<u64> {
+        let (changes, dirty, documents) = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let dirty = std::mem::take(&mut state.dirty);
+            let documents: Vec<_> = dirty.iter().map(|&block| (document(block), state.content(block))).collect();
+            (state.changes, dirty, documents)
+        };
+        if documents.is_empty() {
+            return Some(changes);
         }
-        *saved = changes;
+        let documents: Vec<_> = documents.iter().map(|(name, content)| (&name[..], content.clone())).collect();
+        if let Err(error) = store.set_documents(&documents) {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).dirty.extend(dirty);
+            tracing::error!(word = error.kind().word(), "the audit log could not be written");
+            return None;
+        }
+        Some(changes)
     }
 }
 

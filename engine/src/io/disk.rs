@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
 
+use std::cell::RefCell;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -16,6 +17,8 @@ use super::{File, Io, LockError, LockGuard, OpenMode, placed};
 
 const FILE_MODE: u32 = 0o600;
 const DIR_MODE: u32 = 0o700;
+/// No nonce and no id is longer. What is longer is a key, which comes from the system itself.
+const SMALL_RANDOM_MAX_BYTES: usize = 16;
 
 /// The real disk, clock and random generator of this machine.
 #[derive(Debug)]
@@ -159,7 +162,39 @@ impl Io for Disk {
     }
 
     fn random(&self, out: &mut [u8]) -> io::Result<()> {
-        getrandom::fill(out).map_err(|e| io::Error::other(format!("no randomness: {e}")))
+        if out.len() > SMALL_RANDOM_MAX_BYTES {
+            return system_random(out);
+        }
+        AHEAD.with_borrow_mut(|ahead| ahead.take(out))
+    }
+}
+
+fn system_random(out: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(out).map_err(|e| io::Error::other(format!("no randomness: {e}")))
+}
+
+/// Random bytes fetched ahead: a call of the system for each nonce and id is 2 % of a creation.
+struct RandomAhead {
+    bytes: [u8; 512],
+    used: usize,
+}
+
+thread_local! {
+    static AHEAD: RefCell<RandomAhead> = const { RefCell::new(RandomAhead { bytes: [0; 512], used: 512 }) };
+}
+
+impl RandomAhead {
+    /// Gives bytes that nobody had, and forgets them.
+    fn take(&mut self, out: &mut [u8]) -> io::Result<()> {
+        if self.used + out.len() > self.bytes.len() {
+            system_random(&mut self.bytes)?;
+            self.used = 0;
+        }
+        let taken = &mut self.bytes[self.used..self.used + out.len()];
+        out.copy_from_slice(taken);
+        taken.fill(0);
+        self.used += out.len();
+        Ok(())
     }
 }
 

@@ -18,13 +18,14 @@ pub(crate) struct OpenManifest {
     pub keyring: Keyring,
 }
 
-/// The bytes of a manifest file.
+/// The bytes of a manifest file, which holds two copies, or of a single one.
 pub(crate) fn encode(
     io: &dyn Io,
     pool: PoolId,
     number: u64,
     body: &ManifestBody,
     keyring: &Keyring,
+    copies: usize,
 ) -> Result<Vec<u8>> {
     let (_, data_key) = keyring.newest()?;
     let header = ManifestHeader { pool, number, keys: keyring.wrapped.clone() };
@@ -36,9 +37,8 @@ pub(crate) fn encode(
     let mut sealed = Vec::new();
     let ad = ManifestHeader::associated_data(&clear);
     data_key.manifest_key(pool).seal(&keyring.hedge, random, &ad, &plain, &mut sealed);
-    let mut file = Vec::with_capacity(2 * (clear.len() + sealed.len() + 4));
-    append_copy(&clear, &sealed, &mut file);
-    append_copy(&clear, &sealed, &mut file);
+    let mut file = Vec::with_capacity(copies * (clear.len() + sealed.len() + 4));
+    (0..copies).for_each(|_| append_copy(&clear, &sealed, &mut file));
     Ok(file)
 }
 

@@ -5,6 +5,7 @@
 //! that terminated texts sort as the texts do and none is the beginning of another.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use stoa_format::{AttrId, Keyspace, Ordinal};
 
 /// attribute u16 ‖ hash u64 ‖ ordinal u64 → nothing. The owner of a unique value; attribute 0 is sub.
@@ -59,15 +60,13 @@ pub const ALL: [Keyspace; 14] = [
 /// Builds one key, part by part.
 #[derive(Clone)]
 pub struct Key {
-    flat: Vec<u8>,
+    flat: SmallVec<[u8; 40]>,
 }
 
 impl Key {
     /// An empty key of a keyspace.
     pub fn new(keyspace: Keyspace) -> Self {
-        let mut flat = Vec::with_capacity(32);
-        flat.push(keyspace.0);
-        Self { flat }
+        Self { flat: SmallVec::from_slice(&[keyspace.0]) }
     }
 
     /// Adds an attribute.
@@ -93,7 +92,7 @@ impl Key {
     /// Adds a text or octets that something follows.
     #[must_use]
     pub fn terminated(mut self, part: &[u8]) -> Self {
-        terminate(part, &mut self.flat);
+        each_piece(part, |piece| self.flat.extend_from_slice(piece));
         self
     }
 
@@ -106,19 +105,23 @@ impl Key {
 
     /// The keyspace and the key in one.
     pub fn flat(self) -> Bytes {
-        Bytes::from(self.flat)
+        Bytes::copy_from_slice(&self.flat)
     }
 }
 
 /// Appends `part` so that nothing can be taken for its continuation.
 pub fn terminate(part: &[u8], out: &mut Vec<u8>) {
-    for &byte in part {
-        out.push(byte);
-        if byte == 0 {
-            out.push(255);
+    each_piece(part, |piece| out.extend_from_slice(piece));
+}
+
+fn each_piece(part: &[u8], mut put: impl FnMut(&[u8])) {
+    for (i, piece) in part.split(|&byte| byte == 0).enumerate() {
+        if i > 0 {
+            put(&[0, 255]);
         }
+        put(piece);
     }
-    out.extend_from_slice(&[0, 1]);
+    put(&[0, 1]);
 }
 
 /// Splits a terminated part off the front: the part and what follows it.

@@ -188,7 +188,7 @@ impl OpenPool {
             by_name.insert(name.as_str().into(), Bytes::copy_from_slice(content));
         }
         let schema = match by_name.get(SCHEMA_DOCUMENT) {
-            Some(bytes) => Schema::decode(bytes).map_err(|fault| damaged(&fault))?,
+            Some(bytes) => Schema::shared(bytes).map_err(|fault| damaged(&fault))?,
             None => return Err(Error::damaged("the manifest holds no schema; run stoa verify")),
         };
         let live = match body.live.is_empty() {
@@ -218,7 +218,7 @@ impl OpenPool {
             active: Arc::new(Memtable::default()),
             frozen: Vec::new(),
             runs: Arc::new(runs),
-            documents: Arc::new(Documents { seq: body.flushed_seq, schema: Arc::new(schema), by_name }),
+            documents: Arc::new(Documents { seq: body.flushed_seq, schema, by_name }),
         };
         let now_ms = shared.io.now_ms();
         Ok(Self {
@@ -410,7 +410,7 @@ fn set_document(documents: &mut Documents, name: &str, content: Option<&[u8]>) -
     match content {
         Some(content) => {
             if name == SCHEMA_DOCUMENT {
-                documents.schema = Arc::new(Schema::decode(content).map_err(|fault| damaged(&fault))?);
+                documents.schema = Schema::shared(content).map_err(|fault| damaged(&fault))?;
             }
             documents.by_name.insert(name.into(), Bytes::copy_from_slice(content));
         }

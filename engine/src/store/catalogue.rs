@@ -34,8 +34,8 @@ pub(crate) enum CatalogueChange<'a> {
     Pool(&'a CatalogueEntry),
     /// A pool was dropped.
     Drop(PoolId),
-    /// A document was replaced.
-    Document(&'a str, &'a [u8]),
+    /// Documents were replaced.
+    Documents(&'a [(&'a str, Bytes)]),
 }
 
 impl CatalogueChange<'_> {
@@ -50,8 +50,10 @@ impl CatalogueChange<'_> {
                 Operation::Meta { name: &format!("pool/{}", entry.id), content: Some(&content) }.encode(&mut body);
             }
             Self::Drop(id) => Operation::Meta { name: &format!("pool/{id}"), content: None }.encode(&mut body),
-            Self::Document(name, content) => {
-                Operation::Meta { name: &format!("doc/{name}"), content: Some(content) }.encode(&mut body);
+            Self::Documents(documents) => {
+                for (name, content) in *documents {
+                    Operation::Meta { name: &format!("doc/{name}"), content: Some(content) }.encode(&mut body);
+                }
             }
         }
         body

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
@@ -275,7 +275,7 @@ fn open_locked(
         reserve,
         retiring: AtomicBool::new(false),
         retire_again_ms: AtomicU64::new(0),
-        open_count: AtomicUsize::new(0),
+        opened: Mutex::default(),
         threads: Threads::default(),
         closed: AtomicBool::new(false),
         checkpoints: AtomicU64::new(0),
@@ -383,16 +383,15 @@ pub(super) fn create_pool(
     let mut rules = Schema::standard();
     if let Some(text) = schema {
         let patch = SchemaPatch::parse(text.as_bytes()).map_err(invalid)?;
-        rules = rules.alter(&patch).map_err(invalid)?.0;
+        rules = Arc::new(rules.alter(&patch).map_err(invalid)?.0);
     }
     let mut id = PoolId::NIL;
     shared.random(&mut id.0)?;
     id.0[6] = id.0[6] & 0x0f | 0x40;
     id.0[8] = id.0[8] & 0x3f | 0x80;
     let (body, keyring) = first_manifest(shared, id, &rules)?;
-    let mut manifest = manifest::encode(&*shared.io, id, 0, &body, &keyring)?;
-    // The catalogue vouches for it: one of the two copies does.
-    manifest.truncate(manifest.len() / 2);
+    // The catalogue vouches for it: one copy does.
+    let manifest = manifest::encode(&*shared.io, id, 0, &body, &keyring, 1)?;
     let entry = CatalogueEntry {
         id,
         name: name.to_owned(),
@@ -467,7 +466,7 @@ fn first_manifest(shared: &Shared, id: PoolId, schema: &Schema) -> Result<(Manif
         cursor_key: secrets.cursor,
         alias_key: secrets.alias,
         periods: periods.clone(),
-        documents: vec![(SCHEMA_DOCUMENT.to_owned(), schema.encode())],
+        documents: vec![(SCHEMA_DOCUMENT.to_owned(), schema.encode().to_vec())],
         live: Vec::new(),
         files: Vec::new(),
         last_verify_ms: 0,

@@ -71,7 +71,7 @@ impl OpenPool {
         let (known, env) = (&before.runs.files, &self.shared.env);
         let runs = Runs::assemble(env, &self.dir, self.id, &body.files, known, data_key, live, body.flushed_seq)?;
         let runs = Arc::new(runs);
-        let bytes = manifest::encode(&*self.shared.io, self.id, number, &body, &keyring)?;
+        let bytes = manifest::encode(&*self.shared.io, self.id, number, &body, &keyring, 2)?;
         self.make_dir("")?;
         let path = self.dir.join("MANIFEST");
         replace(&*self.shared.io, &path, &bytes).map_err(|source| io_error("writing", &path, source))?;

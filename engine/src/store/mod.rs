@@ -24,9 +24,9 @@ mod strays;
 mod threads;
 pub mod verify;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use bytes::Bytes;
@@ -71,8 +71,8 @@ pub(crate) struct Shared {
     retiring: AtomicBool,
     /// It is not tried again before this.
     retire_again_ms: AtomicU64,
-    /// How many pools are open.
-    pub open_count: AtomicUsize,
+    /// The pools that are open. Locked after a pool's own state.
+    pub opened: Mutex<BTreeMap<PoolId, Arc<PoolSlot>>>,
     /// What a password check costs in this store at present, for users that are not there.
     pub usual_hash: Mutex<Option<Decoy>>,
     /// Dropping pools, and moving their frames, one at a time.
@@ -191,7 +191,7 @@ impl Store {
         self.shared.names.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(name);
         let slot = self.shared.slots.write().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&id);
         if let Some(slot) = slot {
-            slot.drop_pool();
+            slot.drop_pool(&self.shared);
         }
         let removed = self.shared.remove_pool_files(id);
         self.shared.look_for_room();
@@ -233,9 +233,16 @@ impl Store {
     /// # Errors
     /// `NOSPACE`, `IOERROR`, `INDOUBT`.
     pub fn set_document(&self, name: &str, content: Bytes) -> Result<()> {
+        self.set_documents(&[(name, content)])
+    }
+
+    /// Replaces store-wide documents, all of them or none; they are durable when this returns.
+    ///
+    /// # Errors
+    /// As [`Store::set_document`].
+    pub fn set_documents(&self, documents: &[(&str, Bytes)]) -> Result<()> {
         self.shared.check_room()?;
-        let body = CatalogueChange::Document(name, &content).encode();
-        self.shared.commit_catalogue(body).map(drop)
+        self.shared.commit_catalogue(CatalogueChange::Documents(documents).encode()).map(drop)
     }
 
     /// Facts about the store.
@@ -313,9 +320,10 @@ impl Shared {
         all
     }
 
-    /// The pools that are open.
+    /// The pools that are open, in order of id.
     pub(crate) fn open_pools(&self) -> Vec<Arc<OpenPool>> {
-        self.all_slots().iter().filter_map(|slot| slot.opened()).collect()
+        let slots: Vec<_> = lock(&self.opened).values().cloned().collect();
+        slots.iter().filter_map(|slot| slot.opened()).collect()
     }
 
     /// Whether the store is being closed: long work ends early.
@@ -364,7 +372,7 @@ impl Shared {
         let written = self.checkpoint();
         self.pipeline.log().close();
         let slots = self.slots.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        slots.values().for_each(|slot| slot.close());
+        slots.values().for_each(|slot| slot.close(self));
         drop(lock(&self.guard).take());
         written.and(sealed)
     }
@@ -372,7 +380,7 @@ impl Shared {
     /// Closes pools that nobody uses, the longest idle first, down to the limit.
     pub(crate) fn close_idle_pools(&self) {
         let max = self.limits.open_pools_max;
-        if self.open_count.load(Relaxed) <= max {
+        if lock(&self.opened).len() <= max {
             return;
         }
         // A tenth at a time, so that looking at all of them is rare.
@@ -382,7 +390,6 @@ impl Shared {
         let ids: Vec<PoolId> = open.iter().take(excess).map(|pool| pool.id).collect();
         drop(open);
         let slots = self.slots.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let closed = ids.iter().filter_map(|id| slots.get(id)).filter(|slot| slot.close_if_idle()).count();
-        self.open_count.fetch_sub(closed, Relaxed);
+        ids.iter().filter_map(|id| slots.get(id)).for_each(|slot| slot.close_if_idle(self));
     }
 }

@@ -113,7 +113,7 @@ impl Shared {
 
     /// Sees to it that the pool needs no frame in segments before `boundary`. Answers whether it has history files to
     /// remove after the next checkpoint.
-    fn retire_pool(self: &Arc<Self>, slot: &PoolSlot, boundary: SegmentNumber) -> Result<bool> {
+    fn retire_pool(self: &Arc<Self>, slot: &Arc<PoolSlot>, boundary: SegmentNumber) -> Result<bool> {
         let frames = slot.frames();
         if frames.first().is_none_or(|frame| frame.place.segment >= boundary) {
             return Ok(false);

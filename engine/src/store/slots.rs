@@ -78,7 +78,7 @@ impl PoolSlot {
     }
 
     /// Opens the pool: manifest, then every frame after it.
-    pub(crate) fn open(&self, shared: &Arc<Shared>) -> Result<Arc<OpenPool>> {
+    pub(crate) fn open(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<Arc<OpenPool>> {
         let mut state = lock(&self.state);
         if state.dropped {
             return Err(super::no_pool());
@@ -90,19 +90,18 @@ impl PoolSlot {
         let open = Arc::new(self.load(shared, &state.frames)?);
         state.frames = Vec::new();
         state.open = Some(Arc::clone(&open));
-        shared.open_count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        lock(&shared.opened).insert(self.id, Arc::clone(self));
         Ok(open)
     }
 
     /// Closes the pool if nobody holds it; its frames stay where they are.
-    pub(crate) fn close_if_idle(&self) -> bool {
+    pub(crate) fn close_if_idle(&self, shared: &Shared) {
         let mut state = lock(&self.state);
-        let idle = state.open.as_ref().is_some_and(|open| Arc::strong_count(open) == 1);
-        if idle && let Some(open) = state.open.take() {
+        if let Some(open) = state.open.take_if(|open| Arc::strong_count(open) == 1) {
             state.frames = lock(&open.frames).iter().copied().collect();
             state.erasure_due_ms = Some(lock(&open.erasures).due_ms());
+            lock(&shared.opened).remove(&self.id);
         }
-        idle
     }
 
     /// Whether it costs nothing to say when the next erasure is due.
@@ -115,7 +114,7 @@ impl PoolSlot {
     ///
     /// # Errors
     /// As opening the pool.
-    pub(super) fn erasure_due_ms(&self, shared: &Arc<Shared>) -> Result<Option<u64>> {
+    pub(super) fn erasure_due_ms(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<Option<u64>> {
         let is_unflushed = {
             let state = lock(&self.state);
             match (&state.open, state.erasure_due_ms) {
@@ -210,14 +209,17 @@ impl PoolSlot {
     }
 
     /// Lets go of the pool, whoever holds it.
-    pub(crate) fn close(&self) {
-        lock(&self.state).open = None;
+    pub(crate) fn close(&self, shared: &Shared) {
+        let mut state = lock(&self.state);
+        state.open = None;
+        lock(&shared.opened).remove(&self.id);
     }
 
-    pub(crate) fn drop_pool(&self) {
+    pub(crate) fn drop_pool(&self, shared: &Shared) {
         let mut state = lock(&self.state);
         state.dropped = true;
         state.open = None;
+        lock(&shared.opened).remove(&self.id);
         state.frames = Vec::new();
     }
 
@@ -248,7 +250,9 @@ impl PoolSlot {
             opened.body,
             opened.keyring,
         )?;
-        let mut history = history::list(&*shared.io, &pool.dir)?;
+        // A pool that was never flushed has no directory.
+        let has_files = shared.io.exists(&pool.dir).map_err(|source| io_error("opening", &pool.dir, source))?;
+        let mut history = if has_files { history::list(&*shared.io, &pool.dir)? } else { VecDeque::new() };
         // What is erased is not there, though a log or a file may still have it, sealed under a key that is gone.
         let frames_from = lock(&pool.erasures).state.frames_from;
         while let Some(oldest) = history.front().filter(|oldest| oldest.last_seq < frames_from) {
@@ -294,7 +298,9 @@ impl PoolSlot {
         *lock(&pool.history) = history;
         lock(&pool.frames).extend(frames.copied());
         pool.adopt_keyring()?;
-        pool.remove_strays();
+        if has_files {
+            pool.remove_strays();
+        }
         Ok(pool)
     }
 

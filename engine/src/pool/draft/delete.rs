@@ -29,8 +29,9 @@ impl Draft<'_> {
             }
         }
         for attr in [AttrId::ENABLED, AttrId::STATUS, AttrId::PASSWORD] {
-            if let Some((name, value)) = self.cell(ordinal, attr)?.and_then(|cell| built_in_fact(attr, &cell)) {
-                self.count_fact(sub, name, &value, false);
+            let cell = self.cell(ordinal, attr)?;
+            if let Some((name, value)) = cell.as_ref().and_then(|cell| built_in_fact(attr, cell)) {
+                self.count_fact(sub, name, value, false);
             }
         }
         self.delete_memberships(ordinal)?;

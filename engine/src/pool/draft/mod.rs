@@ -423,10 +423,10 @@ impl<'a> Draft<'a> {
         }
         let sub = self.sub(ordinal)?;
         if let Some((name, value)) = before.as_ref().and_then(|cell| built_in_fact(attr, cell)) {
-            self.count_fact(sub, name, &value, false);
+            self.count_fact(sub, name, value, false);
         }
         if let Some((name, value)) = cell.as_ref().and_then(|cell| built_in_fact(attr, cell)) {
-            self.count_fact(sub, name, &value, true);
+            self.count_fact(sub, name, value, true);
         }
         self.set_cell(ordinal, attr, cell)
     }
@@ -482,15 +482,11 @@ pub(crate) fn cell_value(attribute: &Attribute, cell: &OwnedCell) -> Result<Valu
 }
 
 /// The name and value of the fact that a built-in cell is, if it is one.
-pub(crate) fn built_in_fact(attr: AttrId, cell: &OwnedCell) -> Option<(&'static str, Vec<u8>)> {
+pub(crate) fn built_in_fact(attr: AttrId, cell: &OwnedCell) -> Option<(&'static str, &[u8])> {
     match (attr, cell) {
-        (AttrId::ENABLED, OwnedCell::Int(value)) => {
-            Some(("$enabled", if *value != 0 { b"true".to_vec() } else { b"false".to_vec() }))
-        }
-        (AttrId::STATUS, OwnedCell::Int(value)) => {
-            Some(("$status", Status::from_code(*value)?.word().as_bytes().to_vec()))
-        }
-        (AttrId::PASSWORD, OwnedCell::Bytes(hash)) => Some(("$password", hash.to_vec())),
+        (AttrId::ENABLED, OwnedCell::Int(value)) => Some(("$enabled", if *value != 0 { b"true" } else { b"false" })),
+        (AttrId::STATUS, OwnedCell::Int(value)) => Some(("$status", Status::from_code(*value)?.word().as_bytes())),
+        (AttrId::PASSWORD, OwnedCell::Bytes(hash)) => Some(("$password", hash)),
         _ => None,
     }
 }

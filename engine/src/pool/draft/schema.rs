@@ -48,7 +48,7 @@ impl Draft<'_> {
         }
         self.count_fact(Sub::NIL, "$schema", before.to_text().as_bytes(), false);
         self.count_fact(Sub::NIL, "$schema", after.to_text().as_bytes(), true);
-        self.documents.insert(SCHEMA_DOCUMENT.into(), Some(after.encode()));
+        self.documents.insert(SCHEMA_DOCUMENT.into(), Some(after.encode().to_vec()));
         self.writes.insert(schema_conflict());
         let version = after.version();
         self.schema = Arc::new(after);

@@ -7,8 +7,9 @@ use stoa_format::ops::{EventKind, Subject};
 use stoa_format::{AttrId, Ordinal, Sub};
 
 use super::cells::StagedCells;
+use super::conflict::user_conflict;
 use super::index::{Claim, Claimed};
-use super::{Draft, OwnedCell, UserDraft};
+use super::{Draft, OwnedCell, UserDraft, built_in_fact};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::request::{Input, NewUser, Outcome, Status, UserRef};
 use crate::pool::schema::{Alias, Attribute, InvalidValue, Schema};
@@ -50,28 +51,23 @@ impl Draft<'_> {
             return Err(Error::new(ErrorKind::Exists, what));
         }
         let ordinal = self.mint_ordinal()?;
-        let draft = UserDraft { sub, created: true, deleted: false, cells: StagedCells::default() };
-        self.users.insert(ordinal, draft);
-        self.by_sub.insert(sub, ordinal);
-        let (_, hash) = self.leaf(sub);
-        self.set_alias(AttrId::SUB, hash, ordinal, true);
-        self.claims.push(Claim { attr: AttrId::SUB, ordinal, what: Claimed::Sub(sub), hash, op: self.op });
-
         let status = new.status.unwrap_or(match (&new.password, new.temporary) {
             (None, _) => Status::Unconfirmed,
             (Some(_), true) => Status::ForceChangePassword,
             (Some(_), false) => Status::Confirmed,
         });
         let created_at_ms = new.created_at_ms.unwrap_or(self.now_ms);
-        self.set_cell(ordinal, AttrId::SUB, Some(OwnedCell::Bytes(Bytes::copy_from_slice(&sub.0))))?;
-        self.set_cell(ordinal, AttrId::LIVE, Some(OwnedCell::Int(1)))?;
-        self.set_cell(ordinal, AttrId::VERSION, Some(OwnedCell::Int(1)))?;
-        self.set_cell(ordinal, AttrId::CREATED_AT, Some(OwnedCell::Int(created_at_ms as i64)))?;
         let updated_at_ms = new.updated_at_ms.unwrap_or(created_at_ms);
-        self.set_cell(ordinal, AttrId::UPDATED_AT, Some(OwnedCell::Int(updated_at_ms as i64)))?;
-        let enabled = i64::from(new.enabled.unwrap_or(true));
-        self.set_fact_cell(ordinal, AttrId::ENABLED, Some(OwnedCell::Int(enabled)))?;
-        self.set_fact_cell(ordinal, AttrId::STATUS, Some(OwnedCell::Int(status.code())))?;
+        let built_in = [
+            (AttrId::SUB, OwnedCell::Bytes(Bytes::copy_from_slice(&sub.0))),
+            (AttrId::LIVE, OwnedCell::Int(1)),
+            (AttrId::VERSION, OwnedCell::Int(1)),
+            (AttrId::CREATED_AT, OwnedCell::Int(created_at_ms as i64)),
+            (AttrId::UPDATED_AT, OwnedCell::Int(updated_at_ms as i64)),
+            (AttrId::ENABLED, OwnedCell::Int(i64::from(new.enabled.unwrap_or(true)))),
+            (AttrId::STATUS, OwnedCell::Int(status.code())),
+        ];
+        self.begin_user(sub, ordinal, built_in);
         if let Some(password) = &new.password {
             self.set_password(ordinal, password)?;
         }
@@ -79,6 +75,24 @@ impl Draft<'_> {
         self.check_required(ordinal)?;
         self.event(EventKind::UserCreate, Subject::User(sub), 1, changed);
         Ok(Outcome { sub: Some(sub), version: Some(1), changed: None })
+    }
+
+    /// Stages a user of whom there was nothing, with the cells that every user has and what follows from them.
+    fn begin_user(&mut self, sub: Sub, ordinal: Ordinal, built_in: [(AttrId, OwnedCell); 7]) {
+        let (_, hash) = self.leaf(sub);
+        self.set_alias(AttrId::SUB, hash, ordinal, true);
+        self.claims.push(Claim { attr: AttrId::SUB, ordinal, what: Claimed::Sub(sub), hash, op: self.op });
+        self.reads.insert(user_conflict(ordinal));
+        self.writes.insert(user_conflict(ordinal));
+        let mut cells = StagedCells::default();
+        for (attr, cell) in built_in {
+            if let Some((name, value)) = built_in_fact(attr, &cell) {
+                self.count_fact(sub, name, value, true);
+            }
+            cells.insert(attr, Some(cell));
+        }
+        self.users.insert(ordinal, UserDraft { sub, created: true, deleted: false, cells });
+        self.by_sub.insert(sub, ordinal);
     }
 
     pub(super) fn user_set(

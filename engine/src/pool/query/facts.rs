@@ -55,8 +55,8 @@ impl Batch<'_> {
         }
         for attr in [AttrId::ENABLED, AttrId::STATUS, AttrId::PASSWORD] {
             for (at, cell) in self.column(attr)?.into_iter().enumerate() {
-                if let Some((name, value)) = cell.and_then(|cell| built_in_fact(attr, &cell)) {
-                    sums.add(at, name, &value);
+                if let Some((name, value)) = cell.as_ref().and_then(|cell| built_in_fact(attr, cell)) {
+                    sums.add(at, name, value);
                 }
             }
         }

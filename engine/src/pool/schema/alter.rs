@@ -232,13 +232,11 @@ impl Schema {
 
     /// The schema with `attr`'s indexes taken as built under the present collation tables.
     pub fn with_fresh_keys(&self, attr: AttrId) -> Self {
-        let mut schema = self.clone();
-        for attribute in &mut schema.attributes {
-            if attribute.id == attr {
-                attribute.collation_version = COLLATION_VERSION;
-            }
+        let mut attributes = self.attributes.clone();
+        for attribute in attributes.iter_mut().filter(|attribute| attribute.id == attr) {
+            attribute.collation_version = COLLATION_VERSION;
         }
-        schema
+        Self::assemble(self.version, self.next_attr_id, attributes)
     }
 }
 

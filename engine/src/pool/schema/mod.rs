@@ -8,9 +8,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use stoa_format::AttrId;
+use bytes::Bytes;
+use stoa_format::{AttrId, DecodeError};
 use thiserror::Error;
 
 use super::collation::{COLLATION_VERSION, Collation};
@@ -226,6 +227,8 @@ pub struct Schema {
     by_name: HashMap<AttrName, u16>,
     /// What clients see, once somebody has asked.
     text: OnceLock<Box<str>>,
+    /// What the pool keeps, likewise.
+    kept: OnceLock<Bytes>,
 }
 
 impl PartialEq for Schema {
@@ -237,11 +240,23 @@ impl PartialEq for Schema {
 impl Eq for Schema {}
 
 impl Schema {
-    /// The schema of a pool that was created without one.
-    pub fn standard() -> Self {
-        let attributes = standard::attributes();
-        let next_attr_id = AttrId(AttrId::FIRST_USER.0 + attributes.len() as u16);
-        Self::assemble(1, next_attr_id, attributes)
+    /// The schema of a pool that was created without one: one for all such pools.
+    pub fn standard() -> Arc<Self> {
+        static STANDARD: LazyLock<Arc<Schema>> = LazyLock::new(|| {
+            let attributes = standard::attributes();
+            let next_attr_id = AttrId(AttrId::FIRST_USER.0 + attributes.len() as u16);
+            Arc::new(Schema::assemble(1, next_attr_id, attributes))
+        });
+        Arc::clone(&STANDARD)
+    }
+
+    /// Reads the form that is kept, as one that many pools share where it is the standard schema's.
+    ///
+    /// # Errors
+    /// As [`Schema::decode`].
+    pub(crate) fn shared(kept: &[u8]) -> Result<Arc<Self>, DecodeError> {
+        let standard = Self::standard();
+        if *standard.encode() == *kept { Ok(standard) } else { Self::decode(kept).map(Arc::new) }
     }
 
     /// Puts the look-up tables over `attributes`, which are in order of id and pass [`check_all`].
@@ -256,7 +271,7 @@ impl Schema {
                 .flatten()
                 .map(|&at| ids[usize::from(at)]);
         }
-        Self { version, next_attr_id, attributes, by_name, text: OnceLock::new() }
+        Self { version, next_attr_id, attributes, by_name, text: OnceLock::new(), kept: OnceLock::new() }
     }
 
     /// +1 for each change, 1 at first: what `POOL.ALTER … IF version` compares.

@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 
+use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
 use stoa_format::{AttrId, DecodeError};
 
@@ -59,7 +60,11 @@ impl Schema {
     }
 
     /// The form that is kept.
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Bytes {
+        self.kept.get_or_init(|| self.to_kept().into()).clone()
+    }
+
+    fn to_kept(&self) -> Vec<u8> {
         let mut kept = self.canonical(&|attribute, out| {
             let Attribute { collation_version, id, .. } = attribute;
             let _ = write!(out, "\"collation_version\":{collation_version},\"id\":{},", id.0);
@@ -160,7 +165,7 @@ mod tests {
     fn both_forms_are_canonical() {
         let schema = Schema::standard();
         assert_eq!(schema.to_text(), serde_json_canonicalizer::to_string(&schema.to_json()).unwrap());
-        let kept = String::from_utf8(schema.encode()).unwrap();
+        let kept = String::from_utf8(schema.encode().to_vec()).unwrap();
         assert_eq!(serde_json_canonicalizer::to_string(&read_json(&kept).unwrap()).unwrap(), kept);
     }
 }
