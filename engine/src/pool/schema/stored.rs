@@ -1,7 +1,8 @@
 //! A schema as JSON: as clients see it, and as the pool keeps it.
 //!
 //! Kept form, canonical (RFC 8785): `{"attributes": {name: {alias, collation, collation_version, id, max_len,
-//! multi, mutable, required, searchable, type}}, "format": 1, "next_attr_id": n, "version": n}`. Clients see
+//! multi, mutable, required, searchable, type}}, "format": 1, "next_attr_id": n, "version": n}`, without the standard
+//! attributes whose rules are the standard ones: most pools keep no attribute. Clients see
 //! `{"attributes": …}` without ids and collation versions; `max_len` stands only where there is a length. What clients
 //! see can be sent back as it is, and is what the pool's `$schema` fact is taken of.
 
@@ -32,31 +33,7 @@ impl Schema {
 
     /// The schema as clients see it, as canonical text.
     pub fn to_text(&self) -> String {
-        self.text.get_or_init(|| self.canonical(&|_, _| ()).into()).to_string()
-    }
-
-    /// Canonical text (RFC 8785) of the attributes; `more` adds to an attribute's rules what comes after
-    /// `collation`. Names and words are ASCII, which sorts alike in every encoding.
-    fn canonical(&self, more: &dyn Fn(&Attribute, &mut String)) -> String {
-        let mut sorted: Vec<&Attribute> = self.attributes.iter().collect();
-        sorted.sort_unstable_by_key(|attribute| attribute.name.as_str());
-        let mut out = String::with_capacity(sorted.len() * 200);
-        out.push_str("{\"attributes\":{");
-        for (at, attribute) in sorted.into_iter().enumerate() {
-            let comma = if at == 0 { "" } else { "," };
-            let (alias, collation, ty) = (attribute.alias.word(), attribute.collation.word(), attribute.ty.word());
-            let Attribute { name, max_len, multi, mutable, required, searchable, .. } = attribute;
-            // A string takes whatever is written.
-            let _ = write!(out, "{comma}\"{name}\":{{\"alias\":\"{alias}\",\"collation\":\"{collation}\",");
-            more(attribute, &mut out);
-            if *max_len != 0 {
-                let _ = write!(out, "\"max_len\":{max_len},");
-            }
-            let _ = write!(out, "\"multi\":{multi},\"mutable\":{mutable},\"required\":{required},");
-            let _ = write!(out, "\"searchable\":{searchable},\"type\":\"{ty}\"}}");
-        }
-        out.push_str("}}");
-        out
+        self.text.get_or_init(|| canonical(&self.attributes, &|_, _| ()).into()).to_string()
     }
 
     /// The form that is kept.
@@ -65,7 +42,9 @@ impl Schema {
     }
 
     fn to_kept(&self) -> Vec<u8> {
-        let mut kept = self.canonical(&|attribute, out| {
+        let standard = unaltered();
+        let altered = self.attributes.iter().filter(|attribute| !standard.contains(attribute));
+        let mut kept = canonical(altered, &|attribute, out| {
             let Attribute { collation_version, id, .. } = attribute;
             let _ = write!(out, "\"collation_version\":{collation_version},\"id\":{},", id.0);
         });
@@ -89,6 +68,13 @@ impl Schema {
         let next_attr_id = small(&kept["next_attr_id"]).map(AttrId).ok_or(fault("no next_attr_id"))?;
         let named = kept["attributes"].as_object().ok_or(fault("no attributes"))?;
         let mut attributes = named.iter().map(|(name, kept)| attribute(name, kept)).collect::<Result<Vec<_>, _>>()?;
+        for standard in unaltered() {
+            match attributes.iter().find(|kept| kept.id == standard.id || kept.name == standard.name) {
+                None => attributes.push(standard),
+                Some(kept) if (kept.id, &kept.name) == (standard.id, &standard.name) => {}
+                Some(_) => return Err(fault("a standard attribute has another id or name")),
+            }
+        }
         attributes.sort_unstable_by_key(|attribute| attribute.id);
         if attributes.windows(2).any(|pair| pair[0].id == pair[1].id) {
             return Err(fault("two attributes have one id"));
@@ -96,15 +82,43 @@ impl Schema {
         if attributes.last().is_some_and(|last| last.id >= next_attr_id) {
             return Err(fault("next_attr_id is taken"));
         }
-        let standard_in_place = standard::attributes().iter().all(|standard| {
-            attributes.iter().any(|attribute| (attribute.id, &attribute.name) == (standard.id, &standard.name))
-        });
-        if !standard_in_place {
-            return Err(fault("a standard attribute is missing or has another id"));
-        }
         Self::check_all(&attributes).map_err(|_| fault("an attribute's rules contradict each other"))?;
         Ok(Self::assemble(version, next_attr_id, attributes))
     }
+}
+
+/// The standard attributes as format 1 means them where it says nothing of them: with indexes of collation version 1,
+/// also in programs that know later ones.
+fn unaltered() -> Vec<Attribute> {
+    let of_format_1 = |attribute| Attribute { collation_version: 1, ..attribute };
+    standard::attributes().into_iter().map(of_format_1).collect()
+}
+
+/// Canonical text (RFC 8785) of the attributes; `more` adds to an attribute's rules what comes after
+/// `collation`. Names and words are ASCII, which sorts alike in every encoding.
+fn canonical<'a>(
+    attributes: impl IntoIterator<Item = &'a Attribute>,
+    more: &dyn Fn(&Attribute, &mut String),
+) -> String {
+    let mut sorted: Vec<&Attribute> = attributes.into_iter().collect();
+    sorted.sort_unstable_by_key(|attribute| attribute.name.as_str());
+    let mut out = String::with_capacity(sorted.len() * 200);
+    out.push_str("{\"attributes\":{");
+    for (at, attribute) in sorted.into_iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        let (alias, collation, ty) = (attribute.alias.word(), attribute.collation.word(), attribute.ty.word());
+        let Attribute { name, max_len, multi, mutable, required, searchable, .. } = attribute;
+        // A string takes whatever is written.
+        let _ = write!(out, "{comma}\"{name}\":{{\"alias\":\"{alias}\",\"collation\":\"{collation}\",");
+        more(attribute, &mut out);
+        if *max_len != 0 {
+            let _ = write!(out, "\"max_len\":{max_len},");
+        }
+        let _ = write!(out, "\"multi\":{multi},\"mutable\":{mutable},\"required\":{required},");
+        let _ = write!(out, "\"searchable\":{searchable},\"type\":\"{ty}\"}}");
+    }
+    out.push_str("}}");
+    out
 }
 
 const fn fault(reason: &'static str) -> DecodeError {
@@ -167,5 +181,18 @@ mod tests {
         assert_eq!(schema.to_text(), serde_json_canonicalizer::to_string(&schema.to_json()).unwrap());
         let kept = String::from_utf8(schema.encode().to_vec()).unwrap();
         assert_eq!(serde_json_canonicalizer::to_string(&read_json(&kept).unwrap()).unwrap(), kept);
+    }
+
+    #[test]
+    fn the_specification_lists_the_standard_attributes() {
+        let chapter = include_str!("../../../../format-spec/chapters/conventions.md");
+        let rows: Vec<_> = chapter.lines().filter(|line| line.starts_with("| 6") || line.starts_with("| 7")).collect();
+        let row = |attribute: &Attribute| {
+            let Attribute { id, name, ty, max_len, alias, collation, .. } = attribute;
+            let (ty, alias, collation) = (ty.word(), alias.word(), collation.word());
+            format!("| {} | `{name}` | {ty} | {max_len} | {alias} | {collation} |", id.0)
+        };
+        let listed: Vec<_> = unaltered().iter().map(row).filter(|row| rows.contains(&&row[..])).collect();
+        assert_eq!(listed, unaltered().iter().map(row).collect::<Vec<_>>());
     }
 }

@@ -238,17 +238,20 @@ fn the_kept_form_reads_back() {
 
 #[test]
 fn a_kept_form_that_is_none() {
-    let kept = String::from_utf8(Schema::standard().encode().to_vec()).unwrap();
+    assert!(!std::str::from_utf8(&Schema::standard().encode()).unwrap().contains("username"));
+    let altered = standard_with(r#"{"attributes": {"username": {"required": true}, "custom:a": {"type": "string"}}}"#);
+    let kept = String::from_utf8(altered.encode().to_vec()).unwrap();
     let damage = |from: &str, to: &str| {
         let damaged = kept.replacen(from, to, 1);
         assert_ne!(damaged, kept, "{from}");
         Schema::decode(damaged.as_bytes()).unwrap_err().reason
     };
     assert_eq!(damage("\"format\":1", "\"format\":2"), "unknown format number");
-    assert_eq!(damage("\"next_attr_id\":82", "\"next_attr_id\":81"), "next_attr_id is taken");
-    assert_eq!(damage("\"id\":64", "\"id\":65"), "two attributes have one id");
+    assert_eq!(damage("\"next_attr_id\":83", "\"next_attr_id\":82"), "next_attr_id is taken");
+    assert_eq!(damage("\"id\":64", "\"id\":82"), "a standard attribute has another id or name");
+    assert_eq!(damage("\"id\":82", "\"id\":65"), "a standard attribute has another id or name");
     assert_eq!(damage("\"id\":64", "\"id\":3"), "no id");
-    assert_eq!(damage("\"username\"", "\"username2\""), "a standard attribute is missing or has another id");
+    assert_eq!(damage("\"username\"", "\"username2\""), "a standard attribute has another id or name");
     assert_eq!(
         damage("\"collation_version\":1", "\"collation_version\":2"),
         "collation_version is newer than this program"
