@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use stoa_engine::pool::filter::Filter;
-use stoa_engine::pool::value::Value;
-use stoa_engine::pool::view::UserView;
+use stoa_engine::pool::found::{FoundUser, UserFields};
+use stoa_engine::pool::value::{Value, ValueRef};
+use stoa_engine::pool::view::{Select, UserView};
 use stoa_engine::{Pool, UserQuery};
 
 use super::{Call, listing, time_text};
@@ -24,7 +25,15 @@ pub(crate) fn get(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) ->
     let options = Options::read(&mut args, READ)?;
     let is_whole = args.left() == 0;
     let select = listing::select(call, &pool, &mut args)?;
-    match call.snapshot(&pool, &options)?.user(&user, &select)? {
+    let snapshot = call.snapshot(&pool, &options)?;
+    if is_whole && select == Select::All {
+        match snapshot.find(&user)? {
+            Some(found) => write_found(reply, &found)?,
+            None => reply.null(),
+        }
+        return Ok(());
+    }
+    match snapshot.user(&user, &select)? {
         Some(view) => write_user(reply, &view, is_whole),
         None => reply.null(),
     }
@@ -139,21 +148,9 @@ pub(super) fn filter<'a>(call: &Call<'_>, pool: &Pool, options: &Options<'a>) ->
 pub(super) fn write_user(reply: &mut Reply<'_>, view: &UserView, is_whole: bool) {
     let set = |value: &Option<Value>| !is_whole || value.is_some();
     let attrs = view.attrs.iter().filter(|(_, value)| set(value));
-    reply.map(attrs.clone().count() + if is_whole { 6 } else { 0 });
+    reply.map(attrs.clone().count() + if is_whole { FIELDS } else { 0 });
     if is_whole {
-        // Names that every user has are written as they travel.
-        reply.raw(b"$3\r\nsub\r\n");
-        reply.bulk(view.sub.text());
-        reply.raw(b"$7\r\nversion\r\n");
-        reply.count(view.version);
-        reply.raw(b"$7\r\nenabled\r\n");
-        reply.boolean(view.enabled);
-        reply.raw(b"$6\r\nstatus\r\n");
-        reply.bulk(view.status.word());
-        reply.raw(b"$10\r\ncreated_at\r\n");
-        reply.bulk(time_text(view.created_at_ms));
-        reply.raw(b"$10\r\nupdated_at\r\n");
-        reply.bulk(time_text(view.updated_at_ms));
+        write_fields(reply, &view.fields());
     }
     for (name, value) in attrs {
         reply.bulk(name.as_bytes());
@@ -163,6 +160,44 @@ pub(super) fn write_user(reply: &mut Reply<'_>, view: &UserView, is_whole: bool)
             value => write_value(reply, value.as_ref()),
         }
     }
+}
+
+/// Writes all of a user where it stands.
+fn write_found(reply: &mut Reply<'_>, found: &FoundUser<'_>) -> Result<()> {
+    let (start, mut set) = (reply.len(), 0);
+    let fields = found.profile(|attribute, value| {
+        set += 1;
+        reply.bulk(attribute.name.as_str());
+        match value {
+            ValueRef::Str(text) | ValueRef::Json(text) => reply.bulk(text),
+            value => write_value(reply, Some(&value.into_owned())),
+        }
+    })?;
+    // How many there are is known now, and what every user has goes first.
+    reply.before(start, |reply| {
+        reply.map(FIELDS + set);
+        write_fields(reply, &fields);
+    });
+    Ok(())
+}
+
+/// How many fields every user has.
+const FIELDS: usize = 6;
+
+/// Writes the fields that every user has, names as they travel.
+fn write_fields(reply: &mut Reply<'_>, fields: &UserFields) {
+    reply.raw(b"$3\r\nsub\r\n");
+    reply.bulk(fields.sub.text());
+    reply.raw(b"$7\r\nversion\r\n");
+    reply.count(fields.version);
+    reply.raw(b"$7\r\nenabled\r\n");
+    reply.boolean(fields.enabled);
+    reply.raw(b"$6\r\nstatus\r\n");
+    reply.bulk(fields.status.word());
+    reply.raw(b"$10\r\ncreated_at\r\n");
+    reply.bulk(time_text(fields.created_at_ms));
+    reply.raw(b"$10\r\nupdated_at\r\n");
+    reply.bulk(time_text(fields.updated_at_ms));
 }
 
 /// Writes a value as it travels.

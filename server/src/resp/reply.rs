@@ -47,6 +47,13 @@ impl<'a> Reply<'a> {
         self.out.truncate(len);
     }
 
+    /// Puts what `write` writes before what was written after the buffer had this length.
+    pub(crate) fn before(&mut self, len: usize, write: impl FnOnce(&mut Self)) {
+        let end = self.out.len();
+        write(self);
+        self.out[len..].rotate_left(end - len);
+    }
+
     /// Appends replies that were written elsewhere in the same protocol.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
@@ -216,6 +223,17 @@ mod tests {
             written(false, all),
             "*2\r\n$1\r\nk\r\n:1\r\n$-1\r\n:-9223372036854775808\r\n:18446744073709551615\r\n*0\r\n+OK\r\n"
         );
+    }
+
+    #[test]
+    fn what_goes_before_stands_before() {
+        let all = |reply: &mut Reply<'_>| {
+            reply.ok();
+            let start = reply.len();
+            reply.count(7);
+            reply.before(start, |reply| reply.array(1));
+        };
+        assert_eq!(written(true, all), "+OK\r\n*1\r\n:7\r\n");
     }
 
     #[test]
