@@ -233,12 +233,17 @@ impl Explorer {
         self.opened.load(Relaxed)
     }
 
+    /// How many images were made, the same ones again included.
+    pub fn made(&self) -> u64 {
+        self.made.load(Relaxed)
+    }
+
     /// Says what was tried.
     pub fn tell(&self, of: &str) {
         eprintln!(
             "{of}: {} images made, {} distinct ones opened and read; {} were left by a crash in a recovery, {} by one in \
              the recovery after that; power lost at {} moments; {} s",
-            self.made.load(Relaxed),
+            self.made(),
             self.count(),
             self.deep[0].load(Relaxed),
             self.deep[1].load(Relaxed),
