@@ -294,7 +294,8 @@ pub fn run(options: &Options) -> Result<Run> {
     let groups = rows::chosen(&options.rows)?;
     let (systems, services) = chosen(options, groups.iter().any(|group| group.transport == Transport::Tcp))?;
     // A directory of this process's own: two suites beside each other do not meet.
-    let dir = options.dir.join(format!("run-{}", std::process::id()));
+    // Servers that run elsewhere, as other users, are told where theirs are.
+    let dir = std::path::absolute(&options.dir)?.join(format!("run-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let _removed = Removed(&dir);
     let options = Options { dir: dir.clone(), ..options.clone() };
