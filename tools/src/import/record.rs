@@ -163,6 +163,14 @@ impl<'a> ImportUser<'a> {
         self.attrs.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
     }
 
+    /// Makes the user a member of a group; one without a name is left out, with a note.
+    pub(crate) fn join(&mut self, group: Text<'a>, notes: &mut Vec<Cow<'static, str>>) {
+        match group.is_empty() {
+            true => notes.push("a group without a name: left out".into()),
+            false => self.groups.push(group),
+        }
+    }
+
     /// A string attribute's text.
     pub(crate) fn text(&self, key: AttrKey) -> Option<&str> {
         match self.attr(key)? {

@@ -194,6 +194,9 @@ impl Rest {
         user.created_at_ms = self.created_at.or(user.created_at_ms);
         user.updated_at_ms = self.updated_at.or(user.updated_at_ms);
         if let Some(groups) = self.groups {
+            if groups.iter().any(String::is_empty) {
+                return Err("the stoa field names a group without a name");
+            }
             user.groups = groups.into_iter().map(Cow::Owned).collect();
         }
         if let Some(identities) = self.identities {

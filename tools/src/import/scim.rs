@@ -131,7 +131,9 @@ impl<'a> Part<'a> {
         };
         for group in object.take("groups").into_iter().flat_map(Raw::elements) {
             let Some(mut group) = group.object() else { continue };
-            user.groups.extend(group.take_string("display").or_else(|| group.take_string("value")));
+            if let Some(name) = group.take_string("display").or_else(|| group.take_string("value")) {
+                user.join(name, notes);
+            }
         }
         if let Some(mut meta) = object.take("meta").and_then(Raw::object) {
             user.created_at_ms = meta.take_string("created").and_then(|text| time::iso(&text));

@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn the_specification_lists_the_standard_attributes() {
         let chapter = include_str!("../../../../format-spec/chapters/conventions.md");
-        let rows: Vec<_> = chapter.lines().filter(|line| line.starts_with("| 6") || line.starts_with("| 7")).collect();
+        let rows: Vec<_> = chapter.lines().collect();
         let row = |attribute: &Attribute| {
             let Attribute { id, name, ty, max_len, alias, collation, .. } = attribute;
             let (ty, alias, collation) = (ty.word(), alias.word(), collation.word());

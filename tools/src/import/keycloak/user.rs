@@ -68,7 +68,7 @@ impl Users {
         for credential in object.take("credentials").into_iter().flat_map(Raw::elements) {
             credential::read(&mut user, credential, &self.caps, notes);
         }
-        groups(&mut object, &mut user);
+        groups(&mut object, &mut user, notes);
         for identity in object.take("federatedIdentities").into_iter().flat_map(Raw::elements) {
             let Some(mut identity) = identity.object() else { continue };
             if let (Some(provider), Some(subject)) =
@@ -158,12 +158,13 @@ fn standard_place(name: &str) -> Option<AttrKey> {
 }
 
 /// Groups by path, realm roles and client roles.
-fn groups<'a>(object: &mut Object<'a>, user: &mut ImportUser<'a>) {
+fn groups<'a>(object: &mut Object<'a>, user: &mut ImportUser<'a>, notes: &mut Notes) {
     for path in object.take("groups").map(Raw::scalars).unwrap_or_default() {
-        user.groups.push(match path {
+        let name = match path {
             Cow::Borrowed(path) => Cow::Borrowed(path.strip_prefix('/').unwrap_or(path)),
             Cow::Owned(path) => Cow::Owned(path.strip_prefix('/').map(str::to_owned).unwrap_or(path)),
-        });
+        };
+        user.join(name, notes);
     }
     for role in object.take("realmRoles").map(Raw::scalars).unwrap_or_default() {
         user.groups.push(Cow::Owned(format!("{ROLE_PREFIX}{role}")));
