@@ -343,26 +343,15 @@ impl PageFrame {
     /// # Errors
     /// If the frame is malformed, the lengths differ or the checksum does not match.
     pub fn split(bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
-        let (frame, sealed) = Self::split_unsummed(bytes)?;
-        let (head, _) = bytes.split_at(FRAME_BYTES);
+        let frame = Self::decode(bytes)?;
+        let (head, sealed) = bytes.split_at(FRAME_BYTES);
+        if sealed.len() != frame.sealed_bytes as usize {
+            return Err(DecodeError::new("page frame", 4, "length differs from the directory's"));
+        }
         let mut sum = [0; 4];
         sum.copy_from_slice(&head[..4]);
         if frame_sum(head, sealed) != u32::from_le_bytes(sum) {
             return Err(DecodeError::new("page frame", 0, "checksum does not match"));
-        }
-        Ok((frame, sealed))
-    }
-
-    /// The same without the checksum, for who opens the sealed bytes next: their tag vouches for them, and what else
-    /// stands in the frame is known.
-    ///
-    /// # Errors
-    /// If the frame is malformed or the lengths differ.
-    pub fn split_unsummed(bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
-        let frame = Self::decode(bytes)?;
-        let sealed = &bytes[FRAME_BYTES..];
-        if sealed.len() != frame.sealed_bytes as usize {
-            return Err(DecodeError::new("page frame", 4, "length differs from the directory's"));
         }
         Ok((frame, sealed))
     }

@@ -132,23 +132,25 @@ impl RunFile {
 
     /// Reads a page and opens it: its plain text.
     pub(super) fn read_page(&self, id: PageId, entry: &PageEntry) -> Result<Plain, RunError> {
-        let ad = id.associated_data(&self.opened()?.header);
-        let framed_bytes = FRAME_BYTES + entry.sealed_bytes as usize;
-        let mut bytes = self.read(entry.offset, framed_bytes)?;
-        let opened = check_frame(&bytes, id, entry).and_then(|()| {
-            let plain = self.keys.key.open_in_place(&ad, &mut bytes[FRAME_BYTES..]);
-            plain.map_err(|_| "tag does not match")
-        });
-        match opened {
-            Ok(plain) => Ok(Plain::new(bytes, FRAME_BYTES + plain.start..FRAME_BYTES + plain.end)),
-            Err(reason) => {
-                // The tag says all that the checksum does, which tells damage from a page of another place.
-                let is_whole = PageFrame::split(&self.read(entry.offset, framed_bytes)?).is_ok();
-                let reason = if is_whole { reason } else { "checksum does not match" }.to_owned();
-                let (file, offset) = (self.name.clone(), entry.offset);
-                Err(RunError::Damaged { file, section: id.of, page: Some(id.page), offset, reason })
-            }
+        let damaged = |reason: &str| RunError::Damaged {
+            file: self.name.clone(),
+            section: id.of,
+            page: Some(id.page),
+            offset: entry.offset,
+            reason: reason.to_owned(),
+        };
+        let mut bytes = self.read(entry.offset, FRAME_BYTES + entry.sealed_bytes as usize)?;
+        let (frame, sealed) = PageFrame::split(&bytes).map_err(|e| damaged(e.reason))?;
+        if (frame.page, frame.section, frame.kind) != (id.page, id.section, id.kind) {
+            return Err(damaged("another page stands in its place"));
         }
+        if sealed[..NONCE_BYTES] != entry.nonce || sealed[sealed.len() - TAG_BYTES..] != entry.tag {
+            return Err(damaged("is not the page that the footer names"));
+        }
+        let ad = id.associated_data(&self.opened()?.header);
+        let start = bytes.len() - sealed.len();
+        let plain = self.keys.key.open_in_place(&ad, &mut bytes[start..]).map_err(|_| damaged("tag does not match"))?;
+        Ok(Plain::new(bytes, start + plain.start..start + plain.end))
     }
 
     fn opened(&self) -> Result<&Opened, RunError> {
@@ -239,18 +241,6 @@ impl RunFile {
     fn damaged(&self, offset: u64, error: DecodeError) -> RunError {
         RunError::damaged_at(&self.name, offset, error)
     }
-}
-
-/// Whether a page's frame is the one that the directory names; otherwise what is wrong with it.
-fn check_frame(bytes: &[u8], id: PageId, entry: &PageEntry) -> Result<(), &'static str> {
-    let (frame, sealed) = PageFrame::split_unsummed(bytes).map_err(|fault| fault.reason)?;
-    if (frame.page, frame.section, frame.kind) != (id.page, id.section, id.kind) {
-        return Err("another page stands in its place");
-    }
-    if sealed[..NONCE_BYTES] != entry.nonce || sealed[sealed.len() - TAG_BYTES..] != entry.tag {
-        return Err("is not the page that the footer names");
-    }
-    Ok(())
 }
 
 impl Drop for RunFile {
