@@ -8,7 +8,6 @@
 //! loads before it. Guards are held for a read or a page, not for a scan.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -18,38 +17,31 @@ use sdd::{AtomicShared, Guard, Shared, Tag};
 use stoa_format::column::ColumnPage;
 use stoa_format::sorted::{FilterPage, SortedPage};
 
-use super::frames::Buffer;
+use super::frames;
 
 /// Plain text of a page; overwritten when dropped.
 #[derive(Debug)]
-pub struct Plain {
-    buffer: Buffer,
-    /// Where in the buffer it stands.
-    at: Range<usize>,
-}
+pub struct Plain(Vec<u8>);
 
 impl Plain {
-    pub(crate) fn new(buffer: Buffer, at: Range<usize>) -> Self {
-        Self { buffer, at }
-    }
-
-    fn room_bytes(&self) -> usize {
-        self.buffer.room().len()
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 }
 
 impl AsRef<[u8]> for Plain {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        &self.buffer.room()[self.at.clone()]
+        &self.0
     }
 }
 
 impl Drop for Plain {
     fn drop(&mut self) {
         // `zeroize` on bytes writes one at a time; a fill that cannot be optimised away is the same, faster.
-        self.buffer[self.at.clone()].fill(0);
-        zeroize::optimization_barrier(&self.buffer[..]);
+        self.0.fill(0);
+        zeroize::optimization_barrier(&self.0[..]);
+        frames::give(std::mem::take(&mut self.0));
     }
 }
 
@@ -65,9 +57,9 @@ pub(crate) enum PageBody {
 impl PageBody {
     fn bytes(&self) -> usize {
         match self {
-            Self::Column(page) => page.bytes().room_bytes(),
-            Self::Sorted(page) => page.bytes().room_bytes(),
-            Self::Filter(page) => page.bytes().room_bytes(),
+            Self::Column(page) => page.bytes().as_ref().len(),
+            Self::Sorted(page) => page.bytes().as_ref().len(),
+            Self::Filter(page) => page.bytes().as_ref().len(),
             Self::OrdinalSet(set) => set.serialized_size(),
         }
     }
@@ -264,8 +256,7 @@ mod tests {
         builder.push(b"key", Some(&vec![7; bytes])).unwrap();
         let mut plain = Vec::new();
         builder.finish(&mut plain);
-        let at = 0..plain.len();
-        cache.charge(PageBody::Sorted(SortedPage::open(Plain::new(plain.into(), at)).unwrap()))
+        cache.charge(PageBody::Sorted(SortedPage::open(Plain::new(plain)).unwrap()))
     }
 
     #[test]
