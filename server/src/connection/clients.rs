@@ -32,12 +32,11 @@ pub(crate) struct ClientEntry {
     pub names: Mutex<Names>,
     kill: Notify,
     is_killed: AtomicBool,
-    /// What its buffers hold and the budget counts; [`EVICTED`] once it has to give all of it up.
+    /// What its buffers hold and the budget counts; changed by the budget alone, under its lock.
     held_bytes: AtomicUsize,
+    /// It has to give all of it up; as well.
+    is_evicted: AtomicBool,
 }
-
-/// No buffers hold as much.
-const EVICTED: usize = usize::MAX;
 
 /// What a client says of itself, and who it is.
 #[derive(Default, Clone)]
@@ -75,22 +74,19 @@ impl ClientEntry {
 
     /// What its buffers hold and the budget counts, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
-        match self.held_bytes.load(Relaxed) {
-            EVICTED => 0,
-            held => held,
-        }
+        self.held_bytes.load(Relaxed)
     }
 
-    /// Notes that its buffers held `before` and hold `now`; not if it has to give all up.
-    pub(super) fn hold(&self, before: usize, now: usize) -> bool {
-        self.held_bytes.compare_exchange(before, now, Relaxed, Relaxed).is_ok()
+    /// Notes what its buffers hold now; answers what they held.
+    pub(super) fn hold(&self, bytes: usize) -> usize {
+        self.held_bytes.swap(bytes, Relaxed)
     }
 
     /// Has it give up what it holds, and close; answers how much that is.
     pub(super) fn evict(&self) -> usize {
-        let held = self.held_bytes.swap(EVICTED, Relaxed);
+        self.is_evicted.store(true, Relaxed);
         self.kill.notify_one();
-        if held == EVICTED { 0 } else { held }
+        self.held_bytes()
     }
 
     /// Whether somebody wants this connection closed.
@@ -100,7 +96,7 @@ impl ClientEntry {
 
     /// Whether it has to give up what it holds.
     pub(super) fn is_evicted(&self) -> bool {
-        self.held_bytes.load(Relaxed) == EVICTED
+        self.is_evicted.load(Relaxed)
     }
 
     /// Waits until somebody wants this connection closed.
@@ -165,6 +161,7 @@ impl Clients {
             kill: Notify::new(),
             is_killed: AtomicBool::new(false),
             held_bytes: AtomicUsize::new(0),
+            is_evicted: AtomicBool::new(false),
         });
         open.insert(entry.id, entry.clone());
         Some(entry)

@@ -78,20 +78,19 @@ impl Drop for Connection {
 
 impl Connection {
     async fn run(&mut self) {
-        let client = self.session.client.clone();
-        let mut stopping = self.session.shared.stopping.clone();
-        let stop_ms = self.session.shared.config.limits.stop_ms;
+        let (client, shared) = (self.session.client.clone(), self.session.shared.clone());
+        let mut stopping = shared.stopping.clone();
+        let stop_ms = shared.config.limits.stop_ms;
         let killed = client.killed();
         let stopped = stopping.wait_for(|stopping| *stopping);
         tokio::pin!(killed, stopped);
 
-        let authenticate_by = Instant::now() + self.session.shared.config.limits.handshake();
+        let authenticate_by = Instant::now() + shared.config.limits.handshake();
         let mut last_left = Instant::now();
         // Once set, no more requests are carried out, and this is when patience ends.
         let mut end_by: Option<Instant> = None;
         // The peer sends nothing more; what it has sent is still carried out.
         let mut ended = false;
-        let mut is_killed = false;
         loop {
             if client.is_evicted() {
                 return self.give_up().await;
@@ -103,10 +102,6 @@ impl Connection {
                     end_by = Some(Instant::now() + Duration::from_millis(stop_ms));
                 }
             }
-            self.count_buffers();
-            if client.is_evicted() {
-                continue;
-            }
             let waiting = self.wire.waiting_bytes();
             if end_by.is_some() && turn == Turn::Ended && self.pending.is_empty() && waiting == 0 {
                 break;
@@ -115,7 +110,20 @@ impl Connection {
                 last_left = Instant::now();
             }
             let read_max = self.may_read(end_by.is_some(), waiting);
-            if read_max.is_none() {
+            let growth = read_max.and_then(|max| self.wire.growth(max));
+            self.count_buffers(growth.unwrap_or(0));
+            if client.is_evicted() {
+                continue;
+            }
+            let mut no_room = growth.and_then(|_| shared.buffers.room(shared.config.limits.buffers_bytes));
+            if let Some(bytes) = growth
+                && no_room.is_none()
+            {
+                self.wire.grow(bytes);
+                self.count_buffers(0);
+            }
+            let may_read = read_max.is_some() && no_room.is_none();
+            if !may_read {
                 // It is not the peer that keeps the rest of its request back.
                 self.unfinished_since = None;
             }
@@ -124,7 +132,7 @@ impl Connection {
                 yield_now().await;
                 self.turn_began = Instant::now();
                 // A peer that always has more must not keep this from being noticed.
-                let is_stopping = *self.session.shared.stopping.borrow();
+                let is_stopping = *shared.stopping.borrow();
                 if end_by.is_none() && (is_stopping || client.is_killed()) {
                     end_by =
                         Some(self.turn_began + Duration::from_millis(if is_stopping { stop_ms } else { KILLED_MS }));
@@ -133,8 +141,8 @@ impl Connection {
             }
             let event = async {
                 match deadline {
-                    Some(deadline) => timeout_at(deadline, self.wire.event(&mut self.pending, read_max)).await.ok(),
-                    None => Some(self.wire.event(&mut self.pending, read_max).await),
+                    Some(deadline) => timeout_at(deadline, self.wire.event(&mut self.pending, may_read)).await.ok(),
+                    None => Some(self.wire.event(&mut self.pending, may_read).await),
                 }
             };
             tokio::select! {
@@ -150,13 +158,14 @@ impl Connection {
                     None if end_by.is_none() && waiting == 0 && self.pending.is_empty() => self.refuse_late(),
                     None => return,
                 },
-                () = &mut killed, if !is_killed => {
-                    is_killed = true;
+                () = &mut killed => {
+                    killed.set(client.killed());
                     end_by.get_or_insert(Instant::now() + Duration::from_millis(KILLED_MS));
                 }
                 _ = &mut stopped, if end_by.is_none() => {
                     end_by = Some(Instant::now() + Duration::from_millis(stop_ms));
                 }
+                () = async { if let Some(given_back) = &mut no_room { given_back.await } }, if no_room.is_some() => {}
                 () = std::future::ready(()), if turn == Turn::Paused => {}
             }
             if self.wire.take_waited() {
@@ -186,10 +195,10 @@ impl Connection {
         [authenticate_by, request_by, read_by].into_iter().flatten().min()
     }
 
-    /// Counts what the buffers hold; others may have to close for it, or this one.
-    fn count_buffers(&self) {
+    /// Counts what the buffers hold, and what they are about to; others may have to close for it, or this one.
+    fn count_buffers(&self, more_bytes: usize) {
         let Session { shared, client, .. } = &self.session;
-        let held = self.wire.size_bytes() + self.pending.size_bytes() + self.session.queued_bytes();
+        let held = self.wire.size_bytes() + self.pending.size_bytes() + self.session.queued_bytes() + more_bytes;
         let closed = shared.buffers.count(client, held, shared.config.limits.buffers_bytes, &shared.clients);
         if closed > 0 {
             shared.stats.evicted.fetch_add(closed as u64, Relaxed);
@@ -203,6 +212,7 @@ impl Connection {
         self.pending = Pending::default();
         self.session.queue = None;
         self.wire.forget();
+        self.session.shared.buffers.forget(&self.session.client);
         if is_behind {
             // Replies are cut off: nothing that is sent now would be understood.
             return;
@@ -222,7 +232,7 @@ impl Connection {
         }
     }
 
-    /// How large the input buffer may become, or none while nothing is to be read.
+    /// How large the input buffer may become, in bytes, or none while nothing is to be read.
     fn may_read(&self, ending: bool, waiting: usize) -> Option<usize> {
         let request_bytes = self.session.bounds().request_bytes;
         // What has to wait needs nothing that is behind it.

@@ -1,9 +1,11 @@
 //! The two buffers of a connection and the stream between them.
 
 use std::future::poll_fn;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use memmap2::MmapMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use zeroize::Zeroize;
 
@@ -13,6 +15,9 @@ use super::pending::Pending;
 const INPUT_BYTES_MIN: usize = 4096;
 /// A buffer that grew beyond this is given back when it is empty.
 const BYTES_KEPT: usize = 16 * 1024;
+
+/// An input buffer of this size and more is the system's own: an allocator would keep it for a while.
+const BYTES_MAPPED: usize = 256 * 1024;
 
 /// What a connection runs over.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -33,10 +38,54 @@ pub(super) enum Event {
     Closed,
 }
 
+/// The bytes of an input buffer, zeroes at first, zeroed when they are given back.
+enum Input {
+    Allocated(Box<[u8]>),
+    Mapped(MmapMut),
+}
+
+impl Input {
+    fn new(bytes: usize) -> Self {
+        match (bytes >= BYTES_MAPPED).then(|| MmapMut::map_anon(bytes)) {
+            Some(Ok(mapped)) => Self::Mapped(mapped),
+            Some(Err(_)) | None => Self::Allocated(vec![0; bytes].into_boxed_slice()),
+        }
+    }
+}
+
+impl Deref for Input {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Allocated(bytes) => bytes,
+            Self::Mapped(bytes) => bytes,
+        }
+    }
+}
+
+impl DerefMut for Input {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Allocated(bytes) => bytes,
+            Self::Mapped(bytes) => bytes,
+        }
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        // The system zeroes what it gives to others.
+        if let Self::Allocated(bytes) = self {
+            bytes.zeroize();
+        }
+    }
+}
+
 /// The stream and its buffers.
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
-    input: Vec<u8>,
+    input: Input,
     start: usize,
     end: usize,
     /// Replies that have not left yet.
@@ -48,7 +97,15 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, input: vec![0; INPUT_BYTES_MIN], start: 0, end: 0, out: Vec::new(), sent: 0, has_waited: false }
+        Self {
+            stream,
+            input: Input::new(INPUT_BYTES_MIN),
+            start: 0,
+            end: 0,
+            out: Vec::new(),
+            sent: 0,
+            has_waited: false,
+        }
     }
 
     /// What has arrived and is not consumed.
@@ -70,16 +127,14 @@ impl Wire {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
             if self.input.len() > BYTES_KEPT {
-                self.input.zeroize();
-                self.input = vec![0; INPUT_BYTES_MIN];
+                self.input = Input::new(INPUT_BYTES_MIN);
             }
         }
     }
 
     /// Gives both buffers back, and what they hold.
     pub(super) fn forget(&mut self) {
-        self.input.zeroize();
-        self.input = Vec::new();
+        self.input = Input::new(0);
         self.out = Vec::new();
         (self.start, self.end, self.sent) = (0, 0, 0);
     }
@@ -94,27 +149,33 @@ impl Wire {
         self.input.len() + self.out.capacity()
     }
 
-    /// Makes room for more input, up to `max` bytes of one request.
-    fn make_room(&mut self, max: usize) {
-        if self.end < self.input.len() {
-            return;
-        }
-        if self.start > 0 {
-            self.input.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-            return;
-        }
-        let mut larger = vec![0; (self.input.len() * 2).min(max.max(self.input.len() + INPUT_BYTES_MIN))];
+    /// How large the input buffer has to become to take more of a request of at most `max` bytes, if it has to.
+    pub(super) fn growth(&self, max: usize) -> Option<usize> {
+        let bytes = self.input.len();
+        let is_full = self.start == 0 && self.end == bytes;
+        is_full.then(|| (bytes * 2).min(max.max(bytes + INPUT_BYTES_MIN)))
+    }
+
+    /// Makes the input buffer so large; both the old one and the new one are held meanwhile.
+    pub(super) fn grow(&mut self, bytes: usize) {
+        let mut larger = Input::new(bytes);
         larger[..self.end].copy_from_slice(&self.input[..self.end]);
-        self.input.zeroize();
         self.input = larger;
     }
 
-    /// Waits until something happens: output that can leave, a reply, or, if `read_max` is given,
-    /// input, of which at most that much is kept.
-    pub(super) async fn event(&mut self, pending: &mut Pending, read_max: Option<usize>) -> Event {
+    /// Moves what has arrived to the front where there is no room behind it.
+    fn make_room(&mut self) {
+        if self.end == self.input.len() && self.start > 0 {
+            self.input.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+    }
+
+    /// Waits until something happens: output that can leave, a reply, or, if it `may_read`, input, for
+    /// which there has to be room ([`Self::growth`]).
+    pub(super) async fn event(&mut self, pending: &mut Pending, may_read: bool) -> Event {
         poll_fn(|cx| {
-            let event = self.poll_event(cx, pending, read_max);
+            let event = self.poll_event(cx, pending, may_read);
             self.has_waited |= event.is_pending();
             event
         })
@@ -126,7 +187,7 @@ impl Wire {
         std::mem::take(&mut self.has_waited)
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>, pending: &mut Pending, read_max: Option<usize>) -> Poll<Event> {
+    fn poll_event(&mut self, cx: &mut Context<'_>, pending: &mut Pending, may_read: bool) -> Poll<Event> {
         if pending.poll_front(cx, &mut self.out).is_ready() {
             return Poll::Ready(Event::Reply);
         }
@@ -151,8 +212,10 @@ impl Wire {
         } else if Pin::new(&mut self.stream).poll_flush(cx).ready_and(|flushed| flushed.is_err()) {
             return Poll::Ready(Event::Closed);
         }
-        let Some(read_max) = read_max else { return Poll::Pending };
-        self.make_room(read_max);
+        if !may_read {
+            return Poll::Pending;
+        }
+        self.make_room();
         let mut room = ReadBuf::new(&mut self.input[self.end..]);
         match Pin::new(&mut self.stream).poll_read(cx, &mut room) {
             Poll::Ready(Ok(())) if !room.filled().is_empty() => {
@@ -187,12 +250,6 @@ impl Wire {
                 read => left = left.saturating_sub(read),
             }
         }
-    }
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        self.input.zeroize();
     }
 }
 
