@@ -8,6 +8,7 @@
 //! loads before it. Guards are held for a read or a page, not for a scan.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -17,31 +18,38 @@ use sdd::{AtomicShared, Guard, Shared, Tag};
 use stoa_format::column::ColumnPage;
 use stoa_format::sorted::{FilterPage, SortedPage};
 
-use super::frames;
+use super::frames::Buffer;
 
 /// Plain text of a page; overwritten when dropped.
 #[derive(Debug)]
-pub struct Plain(Vec<u8>);
+pub struct Plain {
+    buffer: Buffer,
+    /// Where in the buffer it stands.
+    at: Range<usize>,
+}
 
 impl Plain {
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+    pub(crate) fn new(buffer: Buffer, at: Range<usize>) -> Self {
+        Self { buffer, at }
+    }
+
+    fn room_bytes(&self) -> usize {
+        self.buffer.room().len()
     }
 }
 
 impl AsRef<[u8]> for Plain {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.buffer.room()[self.at.clone()]
     }
 }
 
 impl Drop for Plain {
     fn drop(&mut self) {
         // `zeroize` on bytes writes one at a time; a fill that cannot be optimised away is the same, faster.
-        self.0.fill(0);
-        zeroize::optimization_barrier(&self.0[..]);
-        frames::give(std::mem::take(&mut self.0));
+        self.buffer[self.at.clone()].fill(0);
+        zeroize::optimization_barrier(&self.buffer[..]);
     }
 }
 
@@ -57,9 +65,9 @@ pub(crate) enum PageBody {
 impl PageBody {
     fn bytes(&self) -> usize {
         match self {
-            Self::Column(page) => page.bytes().as_ref().len(),
-            Self::Sorted(page) => page.bytes().as_ref().len(),
-            Self::Filter(page) => page.bytes().as_ref().len(),
+            Self::Column(page) => page.bytes().room_bytes(),
+            Self::Sorted(page) => page.bytes().room_bytes(),
+            Self::Filter(page) => page.bytes().room_bytes(),
             Self::OrdinalSet(set) => set.serialized_size(),
         }
     }
@@ -256,7 +264,8 @@ mod tests {
         builder.push(b"key", Some(&vec![7; bytes])).unwrap();
         let mut plain = Vec::new();
         builder.finish(&mut plain);
-        cache.charge(PageBody::Sorted(SortedPage::open(Plain::new(plain)).unwrap()))
+        let at = 0..plain.len();
+        cache.charge(PageBody::Sorted(SortedPage::open(Plain::new(plain.into(), at)).unwrap()))
     }
 
     #[test]

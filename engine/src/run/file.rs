@@ -11,7 +11,9 @@ use stoa_format::run::{
 };
 use stoa_format::{DecodeError, FileId, KeyEpoch, PoolId};
 
-use super::{RunEnv, RunError, SectionPages, frames};
+use super::cache::Plain;
+use super::frames::Buffer;
+use super::{RunEnv, RunError, SectionPages};
 use crate::keys::{DataKey, FileKeys};
 
 /// Which run file this is.
@@ -129,7 +131,7 @@ impl RunFile {
     }
 
     /// Reads a page and opens it: its plain text.
-    pub(super) fn read_page(&self, id: PageId, entry: &PageEntry) -> Result<Vec<u8>, RunError> {
+    pub(super) fn read_page(&self, id: PageId, entry: &PageEntry) -> Result<Plain, RunError> {
         let damaged = |reason: &str| RunError::Damaged {
             file: self.name.clone(),
             section: id.of,
@@ -137,7 +139,7 @@ impl RunFile {
             offset: entry.offset,
             reason: reason.to_owned(),
         };
-        let bytes = self.read(entry.offset, FRAME_BYTES + entry.sealed_bytes as usize)?;
+        let mut bytes = self.read(entry.offset, FRAME_BYTES + entry.sealed_bytes as usize)?;
         let (frame, sealed) = PageFrame::split(&bytes).map_err(|e| damaged(e.reason))?;
         if (frame.page, frame.section, frame.kind) != (id.page, id.section, id.kind) {
             return Err(damaged("another page stands in its place"));
@@ -145,14 +147,10 @@ impl RunFile {
         if sealed[..NONCE_BYTES] != entry.nonce || sealed[sealed.len() - TAG_BYTES..] != entry.tag {
             return Err(damaged("is not the page that the footer names"));
         }
-        let header = &self.opened()?.header;
-        let mut plain = frames::take(sealed.len());
-        self.keys
-            .key
-            .open(&id.associated_data(header), sealed, &mut plain)
-            .map_err(|_| damaged("tag does not match"))?;
-        frames::give(bytes);
-        Ok(plain)
+        let ad = id.associated_data(&self.opened()?.header);
+        let start = bytes.len() - sealed.len();
+        let plain = self.keys.key.open_in_place(&ad, &mut bytes[start..]).map_err(|_| damaged("tag does not match"))?;
+        Ok(Plain::new(bytes, start + plain.start..start + plain.end))
     }
 
     fn opened(&self) -> Result<&Opened, RunError> {
@@ -223,14 +221,13 @@ impl RunFile {
         Ok(())
     }
 
-    fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, RunError> {
+    fn read(&self, offset: u64, len: usize) -> Result<Buffer, RunError> {
         let io = |e: std::io::Error| match e.kind() {
             std::io::ErrorKind::NotFound => RunError::Missing { file: self.name.clone() },
             _ => RunError::io(&self.name, e),
         };
         let file = self.env.handles.get(self.handle, &*self.env.io, &self.path).map_err(io)?;
-        let mut bytes = frames::take(len);
-        bytes.resize(len, 0);
+        let mut bytes = Buffer::new(len);
         match file.read_exact_at(&mut bytes, offset) {
             Ok(()) => Ok(bytes),
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {

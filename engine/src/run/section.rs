@@ -158,7 +158,7 @@ impl SectionPages {
     }
 
     /// Opens a page's plain text and compares it with what the directory says.
-    fn parse(&self, page: usize, entry: &PageEntry, plain: Vec<u8>) -> Result<PageBody, DecodeError> {
+    fn parse(&self, page: usize, entry: &PageEntry, plain: Plain) -> Result<PageBody, DecodeError> {
         let differs = || DecodeError::new("page", 0, "holds other entries than the directory says");
         let (body, entries) = match (&entry.place, self.id()) {
             (PagePlace::Column { first_ordinal, last_ordinal, .. }, _) => {
@@ -170,15 +170,12 @@ impl SectionPages {
                 (PageBody::Column(open), entries)
             }
             (PagePlace::Sorted { .. }, _) => {
-                let open = SortedPage::open(Plain::new(plain))?;
+                let open = SortedPage::open(plain)?;
                 let entries = open.count();
                 (PageBody::Sorted(open), entries)
             }
-            (PagePlace::Filter { .. }, _) => {
-                (PageBody::Filter(FilterPage::open(Plain::new(plain))?), entry.entries as usize)
-            }
+            (PagePlace::Filter { .. }, _) => (PageBody::Filter(FilterPage::open(plain)?), entry.entries as usize),
             (PagePlace::OrdinalSet, _) => {
-                let plain = Plain::new(plain);
                 let set = RoaringBitmap::deserialize_from(plain.as_ref())
                     .map_err(|_| DecodeError::new("set of ordinals", 0, "malformed bitmap"))?;
                 let entries = set.len() as usize;
@@ -192,9 +189,9 @@ impl SectionPages {
         Ok(body)
     }
 
-    fn open_column(&self, plain: Vec<u8>) -> Result<ColumnPage<Plain>, DecodeError> {
+    fn open_column(&self, plain: Plain) -> Result<ColumnPage<Plain>, DecodeError> {
         let known = self.symbols.load();
-        let open = ColumnPage::open_sharing(Plain::new(plain), known.as_ref())?;
+        let open = ColumnPage::open_sharing(plain, known.as_ref())?;
         if let Some(symbols) = open.symbols()
             && known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, symbols))
         {

@@ -18,6 +18,7 @@ mod keccak;
 mod tests;
 
 use std::fmt;
+use std::ops::Range;
 
 use aes::Aes256Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
@@ -105,16 +106,35 @@ impl SealKey {
     pub fn open(&self, ad: &[u8], sealed: &[u8], out: &mut Vec<u8>) -> Result<(), OpenError> {
         let (nonce, rest) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(OpenError::TooShort)?;
         let (text, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(OpenError::TooShort)?;
-        let (key, nonce) = self.subkey(nonce);
         let start = out.len();
         out.extend_from_slice(text);
-        if gcm::open(&key, &nonce, ad, tag, &mut out[start..]) {
-            Ok(())
-        } else {
-            out[start..].zeroize();
-            out.truncate(start);
-            Err(OpenError::Tag)
+        self.open_text(nonce, ad, tag, &mut out[start..]).inspect_err(|_| out.truncate(start))
+    }
+
+    /// Opens sealed bytes where they stand, and answers where among them the plain text is.
+    ///
+    /// # Errors
+    /// As [`SealKey::open`]; what stood there is then gone.
+    pub fn open_in_place(&self, ad: &[u8], sealed: &mut [u8]) -> Result<Range<usize>, OpenError> {
+        let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_BYTES>().ok_or(OpenError::TooShort)?;
+        let (text, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(OpenError::TooShort)?;
+        self.open_text(nonce, ad, tag, text)?;
+        Ok(NONCE_BYTES..NONCE_BYTES + text.len())
+    }
+
+    fn open_text(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        ad: &[u8],
+        tag: &[u8; TAG_BYTES],
+        text: &mut [u8],
+    ) -> Result<(), OpenError> {
+        let (key, nonce) = self.subkey(nonce);
+        if gcm::open(&key, &nonce, ad, tag, text) {
+            return Ok(());
         }
+        text.zeroize();
+        Err(OpenError::Tag)
     }
 
     /// The AES-GCM key and nonce for one XAES nonce.
