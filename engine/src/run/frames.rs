@@ -10,6 +10,7 @@
 //! 2. Plain text is overwritten before its frame is free: see [`Plain`](super::cache::Plain).
 
 use std::ops::{Deref, DerefMut, Range, RangeInclusive};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use memmap2::{Advice, MmapMut};
@@ -25,6 +26,8 @@ const STRETCH_BYTES: usize = 16 << 20;
 
 /// The frames that wait to be used again, of all stores of the process.
 static FREE: Mutex<Vec<&'static mut [u8]>> = Mutex::new(Vec::new());
+/// The first stretch was cut. It is not on huge pages: a process that opens a few pages takes no more than those.
+static HAS_STRETCHES: AtomicBool = AtomicBool::new(false);
 
 /// A buffer of some length, in a frame if it is about as long as one.
 #[derive(Debug)]
@@ -101,8 +104,10 @@ fn frame() -> Option<&'static mut [u8]> {
 fn stretch() -> Option<&'static mut [u8]> {
     let map = Box::leak(Box::new(MmapMut::map_anon(STRETCH_BYTES + HUGE_BYTES).ok()?));
     let aligned = aligned(map.as_ptr() as usize);
-    // Where the system has no huge pages, small ones do.
-    let _ = map.advise_range(Advice::HugePage, aligned.start, STRETCH_BYTES);
+    if HAS_STRETCHES.swap(true, Relaxed) {
+        // Where the system has no huge pages, small ones do.
+        let _ = map.advise_range(Advice::HugePage, aligned.start, STRETCH_BYTES);
+    }
     map.get_mut(aligned)
 }
 
