@@ -7,8 +7,8 @@
 //!    commit thread, which waits for its turn.
 //! 3. The commit thread rests only once nothing was led for a while and it has said so; whoever
 //!    leads while it rests wakes it, so that it says so again.
-//! 4. The commit thread ends once it is told to and the queue is empty. What it waits for changes
-//!    under the queue's lock alone, so that it misses no call.
+//! 4. The commit thread ends once it is told to and the queue is empty. What it waits for, and that it
+//!    waits, changes under the queue's lock alone, so that it misses no call, and is called only if it waits.
 
 use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
@@ -19,9 +19,15 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 const IDLE_AFTER: Duration = Duration::from_millis(10);
 /// It then rests until somebody wakes it; this long if nobody does.
 const REST: Duration = Duration::from_secs(3600);
+/// Memory is kept for batches of so many requests.
+const KEPT_REQUESTS: usize = 1024;
 
 struct Queue<R> {
     requests: Vec<R>,
+    /// The memory of a batch that has been led, for the one after next.
+    spare: Vec<R>,
+    /// The commit thread waits, and nobody has called it yet.
+    waiting: bool,
     /// The commit thread has nothing to look after.
     resting: bool,
     stopped: bool,
@@ -41,7 +47,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<R, L> Handoff<R, L> {
     /// An empty queue.
     pub(crate) fn new(led: L) -> Self {
-        let queue = Queue { requests: Vec::new(), resting: false, stopped: false };
+        let queue = Queue { requests: Vec::new(), spare: Vec::new(), waiting: false, resting: false, stopped: false };
         Self { queue: Mutex::new(queue), wake: Condvar::new(), led: Mutex::new(led) }
     }
 
@@ -61,13 +67,21 @@ impl<R, L> Handoff<R, L> {
         lock(&self.queue).requests.push(request);
     }
 
-    /// Wakes the commit thread for what was pushed.
+    /// Wakes the commit thread for what was pushed, unless it is awake.
     pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+        self.call(lock(&self.queue));
     }
 
-    /// Leads whatever is queued, if nobody else does.
-    pub(crate) fn lead_now(&self, mut lead: impl FnMut(&mut L, Vec<R>)) {
+    /// Each call is one of the system's: only who finds it waiting makes one.
+    fn call(&self, mut queue: MutexGuard<'_, Queue<R>>) {
+        if std::mem::take(&mut queue.waiting) {
+            drop(queue);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Leads whatever is queued, if nobody else does. `lead` empties the batch.
+    pub(crate) fn lead_now(&self, mut lead: impl FnMut(&mut L, &mut Vec<R>)) {
         match self.led.try_lock() {
             Ok(mut led) => self.drain(&mut led, &mut lead),
             Err(TryLockError::Poisoned(poisoned)) => self.drain(&mut poisoned.into_inner(), &mut lead),
@@ -76,28 +90,33 @@ impl<R, L> Handoff<R, L> {
         // What came while somebody led, and the end of a rest, are the commit thread's.
         let queue = lock(&self.queue);
         if !queue.requests.is_empty() || queue.resting {
-            drop(queue);
-            self.wake();
+            self.call(queue);
         }
     }
 
     /// Leads whatever is queued, after whoever leads now.
-    pub(crate) fn lead_in_turn(&self, mut lead: impl FnMut(&mut L, Vec<R>)) {
+    pub(crate) fn lead_in_turn(&self, mut lead: impl FnMut(&mut L, &mut Vec<R>)) {
         self.drain(&mut self.led(), &mut lead);
     }
 
-    fn drain(&self, led: &mut L, lead: &mut impl FnMut(&mut L, Vec<R>)) {
+    fn drain(&self, led: &mut L, lead: &mut impl FnMut(&mut L, &mut Vec<R>)) {
+        let mut batch = std::mem::take(&mut lock(&self.queue).spare);
         loop {
-            let batch = std::mem::take(&mut lock(&self.queue).requests);
-            if batch.is_empty() {
+            let mut queue = lock(&self.queue);
+            if queue.requests.is_empty() {
+                queue.spare = batch;
                 return;
             }
-            lead(led, batch);
+            std::mem::swap(&mut queue.requests, &mut batch);
+            drop(queue);
+            lead(led, &mut batch);
+            batch.clear();
+            batch.shrink_to(KEPT_REQUESTS);
         }
     }
 
     /// The commit thread: leads what others leave, and calls `idle` when nothing was led for a while.
-    pub(crate) fn run(&self, mut lead: impl FnMut(&mut L, Vec<R>), mut idle: impl FnMut(&mut L)) {
+    pub(crate) fn run(&self, mut lead: impl FnMut(&mut L, &mut Vec<R>), mut idle: impl FnMut(&mut L)) {
         let mut is_idle = false;
         loop {
             let Some(has_waited_in_vain) = self.wait(is_idle) else { return };
@@ -119,13 +138,13 @@ impl<R, L> Handoff<R, L> {
         if queue.stopped {
             return None;
         }
-        queue.resting = is_idle;
+        (queue.waiting, queue.resting) = (true, is_idle);
         let timeout = if is_idle { REST } else { IDLE_AFTER };
         let (mut queue, timed_out) = match self.wake.wait_timeout(queue, timeout) {
             Ok((queue, waited)) => (queue, waited.timed_out()),
             Err(poisoned) => (poisoned.into_inner().0, false),
         };
-        queue.resting = false;
+        (queue.waiting, queue.resting) = (false, false);
         match queue.requests.is_empty() {
             true if queue.stopped => None,
             is_empty => Some(is_empty && timed_out),

@@ -16,7 +16,7 @@ fn who_leads_alone_ends_the_commit_threads_rest() {
     let (leading, counting) = (Arc::clone(&handoff), Arc::clone(&idles));
     let thread = std::thread::spawn(move || {
         leading.run(
-            |led: &mut Vec<u32>, batch| led.extend(batch),
+            |led: &mut Vec<u32>, batch| led.append(batch),
             |_| {
                 counting.fetch_add(1, SeqCst);
             },
@@ -32,7 +32,7 @@ fn who_leads_alone_ends_the_commit_threads_rest() {
         std::thread::sleep(Duration::from_millis(30));
         assert_eq!(idles.load(SeqCst), number, "it says so once");
         handoff.push(number);
-        handoff.lead_now(|led, batch| led.extend(batch));
+        handoff.lead_now(|led, batch| led.append(batch));
         assert_eq!(handoff.led().len(), number as usize);
     }
     handoff.stop();

@@ -118,25 +118,24 @@ impl Pipeline {
         self.handoff.stop();
     }
 
-    /// Commits one batch.
-    fn lead(&self, shared: &Shared, log: &mut Log, batch: Vec<Request>) {
-        let (prepared, unprepared): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|request| matches!(request.work, Work::Prepared(_)));
-        self.commit_batch(shared, log, prepared);
+    /// Commits one batch, and empties it.
+    fn lead(&self, shared: &Shared, log: &mut Log, batch: &mut Vec<Request>) {
+        let unprepared: Vec<_> = batch.extract_if(.., |request| matches!(request.work, Work::Unprepared(_))).collect();
+        self.commit_batch(shared, log, batch);
         // Each of these sees everything before it, so that nothing can beat it.
         for request in unprepared {
             if let Some(request) = prepare_in_turn(request) {
-                self.commit_batch(shared, log, vec![request]);
+                self.commit_batch(shared, log, &mut vec![request]);
             }
         }
     }
 
-    fn commit_batch(&self, shared: &Shared, log: &mut Log, batch: Vec<Request>) {
+    fn commit_batch(&self, shared: &Shared, log: &mut Log, batch: &mut Vec<Request>) {
         if batch.is_empty() {
             return;
         }
-        let Some(batch) = self.ensure_room(shared, log, batch) else { return };
-        let requests = batch.into_iter().filter_map(|request| match request.work {
+        self.ensure_room(shared, log, batch);
+        let requests = batch.drain(..).filter_map(|request| match request.work {
             Work::Prepared(prepared) => Some((request.target, prepared, request.done)),
             Work::Unprepared(_) => None,
         });
@@ -167,34 +166,29 @@ impl Pipeline {
         beaten.into_iter().for_each(|done| done(Reply::Beaten));
     }
 
-    /// Sees to it that the log can take the batch. On a full disk only what frees room goes on, on the
+    /// Sees to it that the log can take the batch. On a full disk only what frees room stays in it, on the
     /// reserve; the rest is refused.
-    fn ensure_room(&self, shared: &Shared, log: &mut Log, mut batch: Vec<Request>) -> Option<Vec<Request>> {
+    fn ensure_room(&self, shared: &Shared, log: &mut Log, batch: &mut Vec<Request>) {
         let bound = |batch: &[Request]| batch.iter().map(Request::bytes_max).sum::<usize>() as u64;
         let mut ensured = Ok(());
         if !shared.reserve.is_given_back() {
-            ensured = log.ensure_room(bound(&batch), Room::Plenty);
+            ensured = log.ensure_room(bound(batch), Room::Plenty);
             match &ensured {
-                Ok(()) => return Some(batch),
+                Ok(()) => return,
                 Err(error) if error.kind() == ErrorKind::NoSpace => drop(shared.give_back_reserve()),
                 Err(_) => {}
             }
         }
         if shared.reserve.is_given_back() {
-            let (goes_on, refused): (Vec<_>, Vec<_>) = batch.into_iter().partition(|request| request.frees_room);
+            let refused: Vec<_> = batch.extract_if(.., |request| !request.frees_room).collect();
             if !refused.is_empty() {
                 let error = shared.no_room();
                 refused.into_iter().for_each(|request| (request.done)(Reply::Failed(error.clone())));
             }
-            batch = goes_on;
-            ensured = log.ensure_room(bound(&batch), Room::Tight);
+            ensured = log.ensure_room(bound(batch), Room::Tight);
         }
-        match ensured {
-            Ok(()) => Some(batch),
-            Err(error) => {
-                batch.into_iter().for_each(|request| (request.done)(Reply::Failed(error.clone())));
-                None
-            }
+        if let Err(error) = ensured {
+            batch.drain(..).for_each(|request| (request.done)(Reply::Failed(error.clone())));
         }
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use stoa_format::ops::{append_transaction, begin_frame};
-use stoa_format::wal::{CHAIN_LABEL, InnerShell};
+use stoa_format::wal::{CHAIN_LABEL, INNER_BYTES, InnerShell};
 use stoa_format::{PoolId, Seq};
 
 use super::{Done, Target};
@@ -97,7 +97,9 @@ fn number(
     beaten: &mut Vec<Done>,
 ) -> Option<Numbered> {
     let first_seq = Seq(sequencer.next_seq);
-    let mut plain = Vec::new();
+    // Time, and a length before each transaction.
+    let bytes_max = list.iter().map(|(prepared, _)| prepared.body.len() + 10).sum::<usize>() + 8;
+    let mut plain = Vec::with_capacity(bytes_max);
     begin_frame(now_ms, &mut plain);
     let mut answers = Vec::with_capacity(list.len());
     for (mut prepared, done) in list {
@@ -119,7 +121,7 @@ fn number(
     }
     sequencer.conflicts.prune(visible);
     let sealed_len = plain.len() + crate::keys::SEAL_OVERHEAD_BYTES;
-    let mut inner = InnerShell {
+    let inner = InnerShell {
         pool,
         epoch: sequencer.epoch,
         key_epoch: sequencer.key_epoch,
@@ -132,15 +134,15 @@ fn number(
     let mut random = [0; 16];
     // The nonce is hedged: without randomness it still repeats for the same text alone.
     let _ = shared.io.random(&mut random);
-    let mut sealed = Vec::with_capacity(sealed_len);
-    let ad = inner.associated_data(&sequencer.chain);
-    sequencer.period_key.seal(hedge, random, &ad, &plain, &mut sealed);
-    assert_eq!(sealed.len(), sealed_len, "a seal adds nonce and tag and no more");
-    inner.chain = next_chain(&sequencer.chain, &inner, &sealed);
-    sequencer.chain = inner.chain;
-    let mut body = Vec::with_capacity(stoa_format::wal::INNER_BYTES + sealed.len());
+    let mut body = Vec::with_capacity(INNER_BYTES + sealed_len);
     inner.encode(&mut body);
-    body.extend_from_slice(&sealed);
+    let ad = inner.associated_data(&sequencer.chain);
+    sequencer.period_key.seal(hedge, random, &ad, &plain, &mut body);
+    assert_eq!(body.len(), INNER_BYTES + sealed_len, "a seal adds nonce and tag and no more");
+    let (shell, sealed) = body.split_at_mut(INNER_BYTES);
+    sequencer.chain = next_chain(&sequencer.chain, &inner, sealed);
+    // The chain is the last of the shell.
+    shell[INNER_BYTES - sequencer.chain.len()..].copy_from_slice(&sequencer.chain);
     Some((first_seq, plain, body, answers))
 }
 

@@ -16,8 +16,8 @@ struct Led {
 type Request = (u32, Arc<Signal>);
 type Requests = Handoff<Request, Led>;
 
-fn lead(led: &mut Led, batch: Vec<Request>) {
-    for (number, done) in batch {
+fn lead(led: &mut Led, batch: &mut Vec<Request>) {
+    for (number, done) in batch.drain(..) {
         led.requests.push(number);
         done.give();
     }
@@ -90,6 +90,28 @@ fn what_is_queued_at_the_stop_is_led_in_order() {
     });
 }
 
+/// The commit thread is called only if it waits: no request is left to a call that was not made.
+#[test]
+fn who_leaves_a_request_to_the_commit_thread_is_answered() {
+    every_order(|| {
+        let handoff: Arc<Requests> = Arc::new(Handoff::new(Led::default()));
+        let thread = commit_thread(&handoff);
+        let leave = |handoff: &Requests, number| {
+            let done = Arc::new(Signal::new());
+            handoff.push((number, Arc::clone(&done)));
+            handoff.wake();
+            done
+        };
+        let other = Arc::clone(&handoff);
+        let writer = thread::spawn(move || leave(&other, 1).wait());
+        leave(&handoff, 2).wait();
+        writer.join().unwrap();
+        handoff.stop();
+        thread.join().unwrap();
+        assert_eq!(handoff.led().requests.len(), 2);
+    });
+}
+
 #[test]
 fn the_commit_thread_hears_the_stop_whenever_it_comes() {
     every_order(|| {
@@ -107,8 +129,8 @@ fn leaders_take_turns() {
         let handoff: Arc<Handoff<u32, Vec<u32>>> = Arc::new(Handoff::new(Vec::new()));
         let seen = Arc::new(Mutex::new(0));
         let lead = |seen: Arc<Mutex<usize>>| {
-            move |led: &mut Vec<u32>, batch: Vec<u32>| {
-                led.extend(batch);
+            move |led: &mut Vec<u32>, batch: &mut Vec<u32>| {
+                led.append(batch);
                 *seen.lock().unwrap() += led.len();
             }
         };
