@@ -3,7 +3,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 if command -v cargo-deny >/dev/null; then
-  cargo deny --offline check bans licenses sources
+  cargo deny --locked check bans licenses sources
 else
   echo "audit: cargo-deny is not installed (cargo install cargo-deny); deny.toml was not checked"
 fi
