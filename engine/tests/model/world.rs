@@ -1,6 +1,7 @@
 //! Both sides, changed step by step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use stoa_engine::pool::request::{GroupFields, Input, NewUser, Op, Status, Transaction, UserRef};
 use stoa_engine::pool::snapshot::Snapshot;
@@ -22,9 +23,16 @@ pub fn page<'a>(limit: usize, cursor: Option<&'a str>) -> PageRequest<'a> {
 }
 
 impl World {
+    /// Tries again while flushes are behind, as a client does: on a machine that is busy with others they are.
     pub fn commit(&self, op: Op) -> Result<stoa_engine::pool::request::Committed, ErrorKind> {
-        let done = self.pool.commit(Transaction { ops: vec![op], ..Transaction::default() });
-        done.map_err(|error| error.kind())
+        let patience = Instant::now() + Duration::from_secs(60);
+        loop {
+            let done = self.pool.commit(Transaction { ops: vec![op.clone()], ..Transaction::default() });
+            match done.map_err(|error| error.kind()) {
+                Err(ErrorKind::Busy) if Instant::now() < patience => std::thread::sleep(Duration::from_millis(5)),
+                done => return done,
+            }
+        }
     }
 
     /// Does one step on both sides.
