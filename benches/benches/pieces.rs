@@ -78,7 +78,7 @@ fn columns(criterion: &mut Criterion) {
         group.bench_function(format!("get {name}"), |bencher| {
             bencher.iter(|| {
                 at = mix(at) % page.count() as u64;
-                match page.get_in(at, &mut room).expect("a cell") {
+                match page.view().get_in(at, &mut room).expect("a cell") {
                     Cell::Bytes(bytes) => black_box(bytes.len()),
                     _ => 0,
                 }

@@ -48,11 +48,13 @@ pub(crate) mod password;
 pub(crate) mod rows;
 pub(crate) mod strings;
 mod symbols;
+mod view;
 
 pub use builder::{ColumnPageBuilder, ColumnPageSummary};
 pub use compressed::Symbols;
 pub use find::{BytesTest, Joined, Scratch, Sought};
 pub use ordinals::Ordinals;
+pub use view::PageView;
 
 use compressed::CompressedAt;
 use ordinals::OrdinalsAt;
@@ -153,6 +155,12 @@ enum ValuesAt {
 #[derive(Debug, Clone)]
 pub struct ColumnPage<B = Vec<u8>> {
     bytes: B,
+    places: Places,
+}
+
+/// Where everything stands in a page.
+#[derive(Debug, Clone)]
+struct Places {
     ordinals: OrdinalsAt,
     /// Where the absence bitmap stands, if there is one.
     absent_at: Option<u32>,
@@ -194,7 +202,7 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
             at += (count as usize).div_ceil(8);
         }
         let values = parse_values(page, at, encoding, count as usize, symbols)?;
-        Ok(Self { ordinals, absent_at, values, bytes })
+        Ok(Self { places: Places { ordinals, absent_at, values }, bytes })
     }
 
     /// The page's plain text.
@@ -202,9 +210,15 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
         &self.bytes
     }
 
+    /// What single cells are read from.
+    #[inline]
+    pub fn view(&self) -> PageView<'_> {
+        PageView { bytes: self.bytes.as_ref(), places: &self.places }
+    }
+
     /// The symbols of a page of compressed strings.
     pub fn symbols(&self) -> Option<&Arc<Symbols>> {
-        match &self.values {
+        match &self.places.values {
             ValuesAt::Compressed(strings) => Some(strings.symbols()),
             _ => None,
         }
@@ -212,45 +226,26 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
 
     /// Number of entries.
     pub fn count(&self) -> usize {
-        self.ordinals.count()
+        self.places.ordinals.count()
     }
 
     /// The first ordinal that has an entry.
     pub fn first_ordinal(&self) -> u64 {
-        self.ordinals.first()
+        self.places.ordinals.first()
     }
 
     /// The last ordinal that has an entry.
     pub fn last_ordinal(&self) -> u64 {
-        self.ordinals.last()
+        self.places.ordinals.last()
     }
 
     /// What the page says about `ordinal`.
     ///
     /// # Errors
     /// If the value's bytes are malformed.
-    #[inline]
     pub fn get(&self, ordinal: u64) -> Result<Cell<'_>, DecodeError> {
-        match self.ordinals.find(self.bytes.as_ref(), ordinal) {
+        match self.view().entry_of(ordinal) {
             Some(entry) => self.entry(entry),
-            None => Ok(Cell::Missing),
-        }
-    }
-
-    /// The index of the entry of `ordinal`, if there is one.
-    #[inline]
-    pub fn entry_of(&self, ordinal: u64) -> Option<usize> {
-        self.ordinals.find(self.bytes.as_ref(), ordinal)
-    }
-
-    /// What the page says about `ordinal`; bytes that do not stand in the page as they are come in `room`.
-    ///
-    /// # Errors
-    /// If the value's bytes are malformed.
-    #[inline]
-    pub fn get_in<'a>(&'a self, ordinal: u64, room: &'a mut Vec<u8>) -> Result<Cell<'a>, DecodeError> {
-        match self.ordinals.find(self.bytes.as_ref(), ordinal) {
-            Some(entry) => self.entry_in(entry, room),
             None => Ok(Cell::Missing),
         }
     }
@@ -260,97 +255,22 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
     /// # Errors
     /// If the value's bytes are malformed or there is no such entry.
     pub fn entry(&self, entry: usize) -> Result<Cell<'_>, DecodeError> {
-        match &self.values {
+        match &self.places.values {
             ValuesAt::Compressed(_) | ValuesAt::Password { .. } => {
-                Ok(self.entry_in(entry, &mut Vec::new())?.into_owned())
+                Ok(self.view().entry_in(entry, &mut Vec::new())?.into_owned())
             }
-            _ if entry >= self.count() => Err(DecodeError::new(NAME, 4, "no such entry")),
-            _ if self.is_absent(entry) => Ok(Cell::Absent),
-            _ => self.stored(entry),
+            _ => self.view().entry_in_place(entry),
         }
-    }
-
-    /// The same; bytes that do not stand in the page as they are come in `room`.
-    ///
-    /// # Errors
-    /// As [`ColumnPage::entry`].
-    #[inline]
-    pub fn entry_in<'a>(&'a self, entry: usize, room: &'a mut Vec<u8>) -> Result<Cell<'a>, DecodeError> {
-        if entry >= self.count() {
-            return Err(DecodeError::new(NAME, 4, "no such entry"));
-        }
-        if self.is_absent(entry) {
-            return Ok(Cell::Absent);
-        }
-        let page = self.bytes.as_ref();
-        match &self.values {
-            ValuesAt::Compressed(strings) => Ok(Cell::Bytes(Cow::Borrowed(strings.get(page, entry, room)?))),
-            ValuesAt::Password { templates, codes, raw } => {
-                let template = templates.get(page, codes.get(page, entry) as usize)?;
-                let raw = raw.get(page, entry)?;
-                if template.is_empty() {
-                    return Ok(Cell::Bytes(Cow::Borrowed(raw)));
-                }
-                room.clear();
-                password::join(template, raw, room)?;
-                Ok(Cell::Bytes(Cow::Borrowed(room)))
-            }
-            _ => self.stored(entry),
-        }
-    }
-
-    /// An entry that is no null, of an encoding that keeps values as they are.
-    #[inline]
-    fn stored(&self, entry: usize) -> Result<Cell<'_>, DecodeError> {
-        let page = self.bytes.as_ref();
-        Ok(match &self.values {
-            ValuesAt::Int { min, offsets } => Cell::Int(min.wrapping_add(offsets.get(page, entry) as i64)),
-            ValuesAt::Rows(rows) => {
-                let row = rows.row(page, entry);
-                Cell::Fixed16(row.first_chunk::<16>().copied().unwrap_or_default())
-            }
-            ValuesAt::Strings(strings) => Cell::Bytes(Cow::Borrowed(strings.get(page, entry)?)),
-            ValuesAt::Dictionary { values, codes } => {
-                Cell::Bytes(Cow::Borrowed(values.get(page, codes.get(page, entry) as usize)?))
-            }
-            ValuesAt::Password { .. } | ValuesAt::Compressed(_) => {
-                return Err(DecodeError::new(NAME, 0, "values do not stand as they are"));
-            }
-        })
-    }
-
-    /// Looks at where the value of entry `entry` stands, so that it is near when it is read. What is answered means
-    /// nothing; it is there to be used, lest the look be left out.
-    #[inline]
-    pub fn touch(&self, entry: usize) -> u8 {
-        let page = self.bytes.as_ref();
-        match &self.values {
-            ValuesAt::Int { offsets: numbers, .. } | ValuesAt::Dictionary { codes: numbers, .. } => {
-                numbers.touch(page, entry)
-            }
-            ValuesAt::Rows(rows) => rows.touch(page, entry),
-            ValuesAt::Strings(strings) | ValuesAt::Password { raw: strings, .. } => strings.touch(page, entry),
-            ValuesAt::Compressed(strings) => strings.strings().touch(page, entry),
-        }
-    }
-
-    /// Whether entry `entry` is an explicit null.
-    #[inline]
-    pub fn is_absent(&self, entry: usize) -> bool {
-        self.absent_at.is_some_and(|at| {
-            let byte = self.bytes.as_ref().get(at as usize + entry / 8).copied().unwrap_or(0);
-            byte >> (entry % 8) & 1 == 1
-        })
     }
 
     /// Whether any entry may be an explicit null.
     pub fn has_absent(&self) -> bool {
-        self.absent_at.is_some()
+        self.places.absent_at.is_some()
     }
 
     /// The ordinals of the entries, in order.
     pub fn ordinals(&self) -> Ordinals<'_> {
-        self.ordinals.iter(self.bytes.as_ref())
+        self.places.ordinals.iter(self.bytes.as_ref())
     }
 
     /// Every ordinal with its cell, in order.

@@ -20,7 +20,8 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 use sdd::Guard;
-use stoa_format::column::{Cell, ColumnKind, ColumnPage, Scratch, Sought};
+use smallvec::SmallVec;
+use stoa_format::column::{Cell, ColumnKind, ColumnPage, PageView, Scratch, Sought};
 use stoa_format::run::{PageEntry, PagePlace, SectionId, SectionSummary};
 use stoa_format::{DecodeError, Ordinal};
 
@@ -58,6 +59,11 @@ pub enum Look {
     /// All are, explicit nulls excepted.
     All,
 }
+
+/// Fewer cells of one page are not worth looking at it alone.
+const FEW: usize = 4;
+/// So many cells are looked for at once: more than memory answers in the time of one.
+const AT_ONCE: usize = 32;
 
 /// An open page of a column.
 pub type OpenColumnPage = ColumnPage<Plain>;
@@ -121,8 +127,8 @@ impl ColumnRun {
         let opened = self.opened()?;
         let Some(index) = opened.page_of(ordinal.0) else { return Ok(FoundCell(None)) };
         let page = opened.pages.page(&self.file, index, Caching::Keep, guard)?;
-        let page = self.column_page(&opened.pages, page, index)?;
-        Ok(FoundCell(Some(InPage { run: self, page, index, ordinal, entry: Entry::Unknown })))
+        let page = self.column_page(&opened.pages, page, index)?.view();
+        Ok(FoundCell(Some(InPage { run: self, page, index: index as u32, entry: Entry::Unknown, ordinal })))
     }
 
     /// What the run says about `ordinal`.
@@ -133,7 +139,8 @@ impl ColumnRun {
         self.with(ordinal, |cell| cell.into_owned())
     }
 
-    /// Gives the cell of each of these ascending ordinals to `visit`, a page at a time.
+    /// Gives the cell of each of these ascending ordinals to `visit`: a page at a time, or where they are far apart
+    /// some from a page each.
     ///
     /// # Errors
     /// If a page cannot be read.
@@ -151,8 +158,20 @@ impl ColumnRun {
             let next = opened.first_ordinals.get(index + 1).copied().unwrap_or(u64::MAX);
             let end = 1 + left[1..].iter().take_while(|ordinal| ordinal.0 < next).count();
             let guard = Guard::new();
+            if end < FEW {
+                let (some, others) = left.split_at(left.len().min(AT_ONCE));
+                let found: Result<SmallVec<[_; AT_ONCE]>, _> =
+                    some.iter().map(|ordinal| self.find_cell(*ordinal, &guard)).collect();
+                let mut found = found?;
+                std::hint::black_box(found.iter_mut().fold(0, |seen, cell| seen ^ cell.touch()));
+                for (ordinal, cell) in some.iter().zip(&found) {
+                    cell.with_in(&mut room, |cell| visit(*ordinal, cell))?;
+                }
+                left = others;
+                continue;
+            }
             let page = opened.pages.page(&self.file, index, Caching::Keep, &guard)?;
-            let page = self.column_page(&opened.pages, page, index)?;
+            let page = self.column_page(&opened.pages, page, index)?.view();
             for &ordinal in &left[..end] {
                 let cell = page.get_in(ordinal.0, &mut room);
                 visit(ordinal, cell.map_err(|e| opened.pages.damaged(&self.file, index, e))?);
@@ -254,10 +273,10 @@ pub struct FoundCell<'g>(Option<InPage<'g>>);
 #[derive(Clone, Copy)]
 struct InPage<'g> {
     run: &'g ColumnRun,
-    page: &'g OpenColumnPage,
-    index: usize,
-    ordinal: Ordinal,
+    page: PageView<'g>,
+    index: u32,
     entry: Entry,
+    ordinal: Ordinal,
 }
 
 /// Which entry of its page a cell is.
@@ -268,13 +287,14 @@ enum Entry {
     /// There is none.
     Missing,
     /// This one.
-    At(usize),
+    At(u16),
 }
 
 impl Entry {
     #[inline]
-    fn of(page: &OpenColumnPage, ordinal: Ordinal) -> Self {
-        page.entry_of(ordinal.0).map_or(Self::Missing, Self::At)
+    fn of(page: PageView<'_>, ordinal: Ordinal) -> Self {
+        // A page has no more than 65,535 of them.
+        page.entry_of(ordinal.0).map_or(Self::Missing, |entry| Self::At(entry as u16))
     }
 }
 
@@ -286,7 +306,7 @@ impl FoundCell<'_> {
         let Some(found) = &mut self.0 else { return 0 };
         found.entry = Entry::of(found.page, found.ordinal);
         match found.entry {
-            Entry::At(entry) => found.page.touch(entry),
+            Entry::At(entry) => found.page.touch(usize::from(entry)),
             _ => 0,
         }
     }
@@ -304,7 +324,10 @@ impl FoundCell<'_> {
             known => known,
         };
         match entry {
-            Entry::At(entry) => found.page.entry_in(entry, room).map(read).map_err(|error| found.damaged(error)),
+            Entry::At(entry) => match found.page.entry_in(usize::from(entry), room) {
+                Ok(cell) => Ok(read(cell)),
+                Err(error) => Err(found.damaged(error)),
+            },
             _ => Ok(read(Cell::Missing)),
         }
     }
@@ -314,7 +337,7 @@ impl InPage<'_> {
     #[cold]
     fn damaged(&self, error: DecodeError) -> RunError {
         match self.run.opened() {
-            Ok(opened) => opened.pages.damaged(&self.run.file, self.index, error),
+            Ok(opened) => opened.pages.damaged(&self.run.file, self.index as usize, error),
             Err(error) => error,
         }
     }
@@ -335,9 +358,10 @@ impl OpenedColumn {
         }
         // Here first <= ordinal < last, so there are two pages at least.
         let guess = ((ordinal - first) as f64 * self.page_share) as usize;
-        let near = guess.saturating_sub(2)..(guess + 3).min(firsts.len() - 1);
-        for page in near {
-            if firsts[page] <= ordinal && ordinal < firsts[page + 1] {
+        for page in [guess, guess.wrapping_sub(1), guess + 1, guess.wrapping_sub(2), guess + 2] {
+            if let (Some(first), Some(next)) = (firsts.get(page), firsts.get(page.wrapping_add(1)))
+                && (*first..*next).contains(&ordinal)
+            {
                 return Some(page);
             }
         }

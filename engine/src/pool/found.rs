@@ -6,11 +6,12 @@
 //!    memory answers many questions in the time of one.
 
 use sdd::Guard;
+use smallvec::SmallVec;
 use stoa_format::{AttrId, Ordinal, Sub};
 
 use super::record::SignIn;
 use super::request::{Status, UserRef};
-use super::runs::{OwnedCell, cell_of};
+use super::runs::cell_of;
 use super::schema::{Attribute, Schema};
 use super::snapshot::{Snapshot, UserDeltas};
 use super::value::{CellValue, Value, ValueRef};
@@ -68,12 +69,19 @@ const FIELDS: [AttrId; 6] =
     [AttrId::SUB, AttrId::VERSION, AttrId::ENABLED, AttrId::STATUS, AttrId::CREATED_AT, AttrId::UPDATED_AT];
 
 /// Where a cell is.
+#[derive(Clone, Copy)]
 enum Place<'g> {
-    /// A memtable says this.
-    Memory(Option<OwnedCell>),
+    /// A memtable says this, or nobody says anything.
+    Memory(Option<CellValue<'g>>),
     /// The runs say it, there.
     Run(FoundCell<'g>),
 }
+
+/// Of so many cells the places take no memory of their own.
+type Places<'g> = SmallVec<[Place<'g>; 32]>;
+
+/// Room for values that have to be put together: mostly enough, so that it need not grow.
+const ROOM_BYTES: usize = 1024;
 
 impl Place<'_> {
     #[inline]
@@ -87,7 +95,7 @@ impl Place<'_> {
     #[inline]
     fn with<R>(&self, room: &mut Vec<u8>, read: impl FnOnce(Option<CellValue<'_>>) -> R) -> Result<R> {
         match self {
-            Self::Memory(cell) => Ok(read(cell.as_ref().map(OwnedCell::as_cell))),
+            Self::Memory(cell) => Ok(read(*cell)),
             Self::Run(cell) => Ok(cell.with_in(room, |cell| read(cell_of(&cell)))?),
         }
     }
@@ -136,7 +144,7 @@ impl FoundUser<'_> {
     /// `DAMAGED`, `IOERROR`.
     pub fn fields(&self) -> Result<UserFields> {
         let guard = Guard::new();
-        let mut places = Vec::with_capacity(FIELDS.len());
+        let mut places = Places::new();
         self.add_places(FIELDS, &guard, &mut places)?;
         touch(&mut places);
         fields_in(&places, &mut Vec::new())
@@ -150,11 +158,11 @@ impl FoundUser<'_> {
     pub fn profile(&self, mut visit: impl FnMut(&Attribute, ValueRef<'_>)) -> Result<UserFields> {
         let guard = Guard::new();
         let attributes = self.snapshot.schema().attributes();
-        let mut places = Vec::with_capacity(FIELDS.len() + attributes.len());
+        let mut places = Places::with_capacity(FIELDS.len() + attributes.len());
         self.add_places(FIELDS, &guard, &mut places)?;
         self.add_places(attributes.iter().map(|attribute| attribute.id), &guard, &mut places)?;
         touch(&mut places);
-        let mut room = Vec::new();
+        let mut room = vec![0; ROOM_BYTES];
         let (fields, values) = places.split_at(FIELDS.len());
         let fields = fields_in(fields, &mut room)?;
         for (attribute, place) in attributes.iter().zip(values) {
@@ -202,7 +210,7 @@ impl FoundUser<'_> {
     pub fn with_sign_in<R>(&self, read: impl FnOnce(Status, bool, Option<&str>) -> R) -> Result<R> {
         const ATTRS: [AttrId; 3] = [AttrId::STATUS, AttrId::ENABLED, AttrId::PASSWORD];
         let (guard, mut room) = (Guard::new(), Vec::new());
-        let mut places = Vec::with_capacity(ATTRS.len());
+        let mut places = Places::new();
         self.add_places(ATTRS, &guard, &mut places)?;
         touch(&mut places);
         let [status, enabled, password] = &places[..] else {
@@ -258,22 +266,20 @@ impl FoundUser<'_> {
         &'g self,
         attrs: impl IntoIterator<Item = AttrId>,
         guard: &'g Guard,
-        places: &mut Vec<Place<'g>>,
+        places: &mut Places<'g>,
     ) -> Result<()> {
-        attrs.into_iter().try_for_each(|attr| {
+        for attr in attrs {
             places.push(self.place(attr, guard)?);
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn place<'g>(&'g self, attr: AttrId, guard: &'g Guard) -> Result<Place<'g>> {
-        if let Some(cell) = self.deltas.find(attr) {
-            return Ok(Place::Memory(cell));
-        }
-        Ok(match self.snapshot.version.runs.column(attr) {
-            Some(column) => Place::Run(column.find_cell(self.ordinal, guard)?),
-            None => Place::Memory(None),
+        Ok(match (self.deltas.look(attr), self.snapshot.version.runs.column(attr)) {
+            (Some(cell), _) => Place::Memory(cell),
+            (None, Some(column)) => Place::Run(column.find_cell(self.ordinal, guard)?),
+            (None, None) => Place::Memory(None),
         })
     }
 }

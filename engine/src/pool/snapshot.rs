@@ -44,16 +44,35 @@ pub(crate) type Owner = (Ordinal, UserDeltas);
 impl UserDeltas {
     /// What the memtables say of a cell: `None` for nothing, `Some(None)` for absent.
     pub(crate) fn find(&self, attr: AttrId) -> Option<Option<OwnedCell>> {
-        for delta in &self.deltas {
-            if let Ok(Some(cell)) = delta.cells().find(attr) {
-                return Some(match cell {
-                    CellRef::Absent => None,
-                    CellRef::Int(value) => Some(OwnedCell::Int(value)),
-                    CellRef::Bytes(value) => Some(OwnedCell::Bytes(delta.cells.slice_ref(value))),
-                });
-            }
+        match self.newest(attr) {
+            Some((delta, cell)) => Some(match cell {
+                CellRef::Absent => None,
+                CellRef::Int(value) => Some(OwnedCell::Int(value)),
+                CellRef::Bytes(value) => Some(OwnedCell::Bytes(delta.cells.slice_ref(value))),
+            }),
+            None => self.complete.then_some(None),
         }
-        self.complete.then_some(None)
+    }
+
+    /// The same, lent.
+    #[inline]
+    pub(crate) fn look(&self, attr: AttrId) -> Option<Option<CellValue<'_>>> {
+        // Mostly they know nothing of the user.
+        if self.deltas.is_empty() {
+            return None;
+        }
+        match self.newest(attr) {
+            Some((_, cell)) => Some(match cell {
+                CellRef::Absent => None,
+                CellRef::Int(value) => Some(CellValue::Int(value)),
+                CellRef::Bytes(value) => Some(CellValue::Bytes(value)),
+            }),
+            None => self.complete.then_some(None),
+        }
+    }
+
+    fn newest(&self, attr: AttrId) -> Option<(&Delta, CellRef<'_>)> {
+        self.deltas.iter().find_map(|delta| Some((delta, delta.cells().find(attr).ok()??)))
     }
 }
 
@@ -135,8 +154,8 @@ impl Snapshot {
         room: &mut Vec<u8>,
         read: impl FnOnce(Option<CellValue<'_>>) -> R,
     ) -> Result<R> {
-        match deltas.find(attr) {
-            Some(found) => Ok(read(found.as_ref().map(OwnedCell::as_cell))),
+        match deltas.look(attr) {
+            Some(found) => Ok(read(found)),
             None => self.version.runs.with_cell(attr, ordinal, room, read),
         }
     }

@@ -130,7 +130,7 @@ impl RunFile {
                 for (ordinal, cell) in open.cells() {
                     cell.map_err(|e| section.damaged(self, page, e))?;
                     in_order &= last.is_none_or(|last| last < ordinal) && open.get(ordinal).is_ok();
-                    in_order &= open.entry_of(ordinal).is_some();
+                    in_order &= open.view().entry_of(ordinal).is_some();
                     last = Some(ordinal);
                 }
                 in_order && last == Some(open.last_ordinal()) && matches!(section.id(), SectionId::Column { .. })

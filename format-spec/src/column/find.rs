@@ -115,7 +115,7 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
         let Scratch { data, starts, places, found, verdicts } = scratch;
         found.clear();
         found.resize(count.div_ceil(64), 0);
-        match (sought, &self.values) {
+        match (sought, &self.places.values) {
             (Sought::Any, _) => set_all(found, count),
             (Sought::Ints { min, max, outside }, ValuesAt::Int { min: base, offsets }) => {
                 let none = max < min;
@@ -157,7 +157,8 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
                 });
                 if seen >= UNKNOWN {
                     // An explicit null may have any code.
-                    let damaged = |entry: usize| !self.is_absent(entry) && codes.get(entry) >= values.len() as u64;
+                    let damaged =
+                        |entry: usize| !self.view().is_absent(entry) && codes.get(entry) >= values.len() as u64;
                     if (0..count).any(damaged) {
                         return Err(DecodeError::new(NAME, super::HEADER_BYTES, "a code has no value"));
                     }
@@ -176,12 +177,12 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
 
     /// Whether the ordinals of the entries have no gaps.
     pub fn is_dense(&self) -> bool {
-        self.ordinals.is_dense()
+        self.places.ordinals.is_dense()
     }
 
     /// Takes the bits of explicit nulls away.
     fn clear_absent(&self, found: &mut [u64]) {
-        let Some(at) = self.absent_at else { return };
+        let Some(at) = self.places.absent_at else { return };
         let Some(absent) = self.bytes.as_ref().get(at as usize..) else { return };
         for (word, bytes) in found.iter_mut().zip(absent.chunks(8)) {
             let mut eight = [0; 8];

@@ -156,7 +156,7 @@ impl OrdinalsAt {
                 rank += (word & ((1 << (offset % 64)) - 1)).count_ones() as usize;
                 Some(rank)
             }
-            FormAt::List(list) => find_in_list(&list.view(page), self.count as usize, offset),
+            FormAt::List(list) => find_in_list(&list.view(page), self.count as usize, self.span, offset),
         }
     }
 
@@ -179,8 +179,32 @@ fn word_at(page: &[u8], words_at: u32, index: usize) -> u64 {
     page.get(at..).and_then(|b| b.first_chunk::<8>()).map_or(0, |b| u64::from_le_bytes(*b))
 }
 
-fn find_in_list(list: &Packed<'_>, count: usize, offset: u64) -> Option<usize> {
-    let (mut low, mut high) = (0, count);
+/// Looks near where `offset` would be if the list's gaps were equal, in steps that double: what a list lacks mostly
+/// lacks evenly, and a search from the middle would look all over the page.
+fn find_in_list(list: &Packed<'_>, count: usize, span: u32, offset: u64) -> Option<usize> {
+    /// So many entries lie on a line of memory, or few more.
+    const STEP: usize = 16;
+    let guess = (offset * count as u64 / u64::from(span)) as usize;
+    let (mut low, mut high, mut step) = (0, count, STEP);
+    if list.get(guess) < offset {
+        low = guess + 1;
+        while let Some(next) = low.checked_add(step).filter(|next| *next < count) {
+            if list.get(next) >= offset {
+                high = next + 1;
+                break;
+            }
+            (low, step) = (next + 1, step * 2);
+        }
+    } else {
+        high = guess + 1;
+        while let Some(before) = high.checked_sub(step + 1) {
+            if list.get(before) < offset {
+                low = before + 1;
+                break;
+            }
+            (high, step) = (before + 1, step * 2);
+        }
+    }
     while low < high {
         let middle = low + (high - low) / 2;
         if list.get(middle) < offset { low = middle + 1 } else { high = middle }

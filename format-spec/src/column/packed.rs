@@ -74,6 +74,21 @@ impl PackedAt {
     pub(crate) fn get(&self, page: &[u8], i: usize) -> u64 {
         self.view(page).get(i)
     }
+
+    /// Numbers `i` and `i + 1` of the area, mostly from one load.
+    #[inline]
+    pub(crate) fn pair(&self, page: &[u8], i: usize) -> (u64, u64) {
+        let view = self.view(page);
+        let bit = i as u64 * u64::from(view.width);
+        let (byte, shift) = ((bit >> 3) as usize, (bit & 7) as u32);
+        match view.bytes.get(byte..).and_then(|bytes| bytes.first_chunk::<8>()) {
+            Some(word) if shift + 2 * view.width <= 64 => {
+                let word = u64::from_le_bytes(*word) >> shift;
+                (word & view.mask, (word >> view.width) & view.mask)
+            }
+            _ => (view.get(i), view.get(i + 1)),
+        }
+    }
 }
 
 /// Bit-packed numbers of one width, e.g. the dictionary codes of a page.
@@ -149,6 +164,9 @@ mod tests {
             prop_assert_eq!(end, area.len());
             for (i, value) in values.iter().enumerate() {
                 prop_assert_eq!(at.get(&area, i), *value);
+            }
+            for (i, two) in values.windows(2).enumerate() {
+                prop_assert_eq!(at.pair(&area, i), (two[0], two[1]));
             }
             let mut all = Vec::new();
             at.view(&area).for_each(values.len(), |i, value| { assert_eq!(i, all.len()); all.push(value) });

@@ -81,9 +81,10 @@ impl StringsAt {
         self.n as usize
     }
 
+    /// Where string `i` starts in the data, by its residual.
     #[inline]
-    fn start(&self, page: &[u8], i: usize) -> i64 {
-        line(i, self.slope).wrapping_add(i64::from(self.base)).wrapping_add(self.residuals.get(page, i) as i64)
+    fn start(&self, i: usize, residual: u64) -> i64 {
+        line(i, self.slope).wrapping_add(i64::from(self.base)).wrapping_add(residual as i64)
     }
 
     /// Looks at where string `i` starts, as far as that is known without a look at its place, and at its place.
@@ -100,7 +101,8 @@ impl StringsAt {
         if i >= self.n as usize {
             return Err(DecodeError::new(NAME, 0, "no such string"));
         }
-        let (start, end) = (self.start(page, i), self.start(page, i + 1));
+        let (residual, next) = self.residuals.pair(page, i);
+        let (start, end) = (self.start(i, residual), self.start(i + 1, next));
         if start < 0 || start > end || end > i64::from(self.data_bytes) {
             return Err(DecodeError::new(NAME, HEADER_BYTES, "a string's place is out of bounds"));
         }
@@ -117,7 +119,7 @@ impl StringsAt {
         starts.reserve(n);
         let (mut before, mut ascend) = (0, true);
         self.residuals.view(page).for_each(n, |i, residual| {
-            let start = line(i, self.slope).wrapping_add(i64::from(self.base)).wrapping_add(residual as i64);
+            let start = self.start(i, residual);
             ascend &= before <= start;
             before = start;
             starts.push(start as u32);

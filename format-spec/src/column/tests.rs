@@ -33,8 +33,8 @@ fn check(kind: ColumnKind, cells: &BTreeMap<u64, Cell<'static>>) {
     }
     let mut room = Vec::new();
     for (entry, (ordinal, cell)) in entries.iter().enumerate() {
-        assert_eq!(page.entry_in(entry, &mut room).unwrap(), *cell);
-        assert_eq!(page.get_in(*ordinal, &mut room).unwrap(), *cell);
+        assert_eq!(page.view().entry_in(entry, &mut room).unwrap(), *cell);
+        assert_eq!(page.view().get_in(*ordinal, &mut room).unwrap(), *cell);
     }
     check_finds(&page, &entries);
     for (_, cell) in &entries {
@@ -166,7 +166,7 @@ fn sample(seed: usize) -> (Vec<u8>, ColumnPageSummary) {
 fn read_all(bytes: &[u8]) {
     let Ok(page) = ColumnPage::open(bytes) else { return };
     for ordinal in [0, 1, 77, page.first_ordinal(), page.last_ordinal(), u64::MAX] {
-        page.entry_of(ordinal).map(|entry| page.touch(entry));
+        page.view().entry_of(ordinal).map(|entry| page.view().touch(entry));
         let _ = page.get(ordinal);
     }
     for (_, cell) in page.cells().take(2000) {

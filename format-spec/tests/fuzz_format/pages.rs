@@ -69,11 +69,11 @@ fn read_column(bytes: &[u8], seen: &mut Seen) -> Result<(), DecodeError> {
     let (mut room, mut cells) = (Vec::new(), Vec::new());
     let mut good = Ok(());
     for (entry, ordinal) in page.ordinals().enumerate().take(LOOKED_AT) {
-        let _ = page.entry_of(ordinal).map(|entry| page.touch(entry));
-        match (page.entry(entry), page.entry_in(entry, &mut room)) {
+        let _ = page.view().entry_of(ordinal).map(|entry| page.view().touch(entry));
+        match (page.entry(entry), page.view().entry_in(entry, &mut room)) {
             (Ok(cell), Ok(same)) => {
                 assert_eq!(cell, same, "two ways to read one cell");
-                assert_eq!(page.is_absent(entry), cell == Cell::Absent);
+                assert_eq!(page.view().is_absent(entry), cell == Cell::Absent);
                 assert_ne!(cell, Cell::Missing, "an entry is missing");
                 cells.push((ordinal, cell.into_owned()));
             }
@@ -96,7 +96,7 @@ fn read_column(bytes: &[u8], seen: &mut Seen) -> Result<(), DecodeError> {
     // Opening reads headers only, so ordinals of a page that no builder made may contradict each other: then nothing
     // more is promised. Tags keep such pages from being believed.
     let ascend = cells.windows(2).all(|pair| pair[0].0 < pair[1].0)
-        && cells.iter().enumerate().all(|(entry, (ordinal, _))| page.entry_of(*ordinal) == Some(entry));
+        && cells.iter().enumerate().all(|(entry, (ordinal, _))| page.view().entry_of(*ordinal) == Some(entry));
     let bit = |words: &[u64], i: usize| words[i / 64] >> (i % 64) & 1 == 1;
     for (i, (ordinal, cell)) in cells.iter().enumerate() {
         assert_eq!(bit(&any, i), *cell != Cell::Absent);

@@ -40,7 +40,7 @@ pub(super) fn shape(of: SectionId, kind: PageKind, plain: &[u8]) -> Result<Membe
             members.push(("ordinals", json!(ordinals_form(plain))));
             members.push(("first_ordinal", json!(page.first_ordinal())));
             members.push(("last_ordinal", json!(page.last_ordinal())));
-            members.push(("nulls", json!((0..page.count()).filter(|&entry| page.is_absent(entry)).count())));
+            members.push(("nulls", json!((0..page.count()).filter(|&entry| page.view().is_absent(entry)).count())));
         }
         (PageKind::Data, SectionId::Sorted(_)) => {
             SortedPage::open(plain)?;

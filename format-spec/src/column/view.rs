@@ -1,0 +1,123 @@
+//! Reading single cells of an open page.
+
+use std::borrow::Cow;
+
+use super::{Cell, NAME, Places, ValuesAt, password};
+use crate::DecodeError;
+
+/// An open page's plain text beside where everything stands in it.
+#[derive(Debug, Clone, Copy)]
+pub struct PageView<'p> {
+    pub(super) bytes: &'p [u8],
+    pub(super) places: &'p Places,
+}
+
+impl<'p> PageView<'p> {
+    /// The index of the entry of `ordinal`, if there is one.
+    #[inline]
+    pub fn entry_of(self, ordinal: u64) -> Option<usize> {
+        self.places.ordinals.find(self.bytes, ordinal)
+    }
+
+    /// What the page says about `ordinal`; bytes that do not stand in the page as they are come in `room`.
+    ///
+    /// # Errors
+    /// If the value's bytes are malformed.
+    #[inline]
+    pub fn get_in<'a>(self, ordinal: u64, room: &'a mut Vec<u8>) -> Result<Cell<'a>, DecodeError>
+    where
+        'p: 'a,
+    {
+        match self.entry_of(ordinal) {
+            Some(entry) => self.entry_in(entry, room),
+            None => Ok(Cell::Missing),
+        }
+    }
+
+    /// Entry `entry` of the page, 0 being the first; bytes that do not stand in the page as they are come in `room`.
+    ///
+    /// # Errors
+    /// If the value's bytes are malformed or there is no such entry.
+    #[inline]
+    pub fn entry_in<'a>(self, entry: usize, room: &'a mut Vec<u8>) -> Result<Cell<'a>, DecodeError>
+    where
+        'p: 'a,
+    {
+        match &self.places.values {
+            ValuesAt::Compressed(strings) => match self.check(entry)? {
+                true => Ok(Cell::Bytes(Cow::Borrowed(strings.get(self.bytes, entry, room)?))),
+                false => Ok(Cell::Absent),
+            },
+            ValuesAt::Password { templates, codes, raw } => {
+                if !self.check(entry)? {
+                    return Ok(Cell::Absent);
+                }
+                let template = templates.get(self.bytes, codes.get(self.bytes, entry) as usize)?;
+                let raw = raw.get(self.bytes, entry)?;
+                if template.is_empty() {
+                    return Ok(Cell::Bytes(Cow::Borrowed(raw)));
+                }
+                room.clear();
+                password::join(template, raw, room)?;
+                Ok(Cell::Bytes(Cow::Borrowed(room)))
+            }
+            _ => self.entry_in_place(entry),
+        }
+    }
+
+    /// Entry `entry` of a page that keeps values as they are.
+    #[inline]
+    pub(super) fn entry_in_place(self, entry: usize) -> Result<Cell<'p>, DecodeError> {
+        if !self.check(entry)? {
+            return Ok(Cell::Absent);
+        }
+        let page = self.bytes;
+        Ok(match &self.places.values {
+            ValuesAt::Int { min, offsets } => Cell::Int(min.wrapping_add(offsets.get(page, entry) as i64)),
+            ValuesAt::Rows(rows) => {
+                let row = rows.row(page, entry);
+                Cell::Fixed16(row.first_chunk::<16>().copied().unwrap_or_default())
+            }
+            ValuesAt::Strings(strings) => Cell::Bytes(Cow::Borrowed(strings.get(page, entry)?)),
+            ValuesAt::Dictionary { values, codes } => {
+                Cell::Bytes(Cow::Borrowed(values.get(page, codes.get(page, entry) as usize)?))
+            }
+            ValuesAt::Password { .. } | ValuesAt::Compressed(_) => {
+                return Err(DecodeError::new(NAME, 0, "values do not stand as they are"));
+            }
+        })
+    }
+
+    /// Looks at where the value of entry `entry` stands, so that it is near when it is read. What is answered means
+    /// nothing; it is there to be used, lest the look be left out.
+    #[inline]
+    pub fn touch(self, entry: usize) -> u8 {
+        let page = self.bytes;
+        match &self.places.values {
+            ValuesAt::Int { offsets: numbers, .. } | ValuesAt::Dictionary { codes: numbers, .. } => {
+                numbers.touch(page, entry)
+            }
+            ValuesAt::Rows(rows) => rows.touch(page, entry),
+            ValuesAt::Strings(strings) | ValuesAt::Password { raw: strings, .. } => strings.touch(page, entry),
+            ValuesAt::Compressed(strings) => strings.strings().touch(page, entry),
+        }
+    }
+
+    /// Whether entry `entry` has a value; otherwise it is an explicit null.
+    #[inline]
+    fn check(self, entry: usize) -> Result<bool, DecodeError> {
+        if entry >= self.places.ordinals.count() {
+            return Err(DecodeError::new(NAME, 4, "no such entry"));
+        }
+        Ok(!self.is_absent(entry))
+    }
+
+    /// Whether entry `entry` is an explicit null.
+    #[inline]
+    pub fn is_absent(self, entry: usize) -> bool {
+        self.places.absent_at.is_some_and(|at| {
+            let byte = self.bytes.get(at as usize + entry / 8).copied().unwrap_or(0);
+            byte >> (entry % 8) & 1 == 1
+        })
+    }
+}
