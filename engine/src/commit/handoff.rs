@@ -80,17 +80,31 @@ impl<R, L> Handoff<R, L> {
         }
     }
 
-    /// Leads whatever is queued, if nobody else does. `lead` empties the batch.
+    /// Leads what is queued, if nobody else does; what comes meanwhile is the commit thread's, or others who come
+    /// one after the other would keep this one from its own answer for ever. `lead` empties the batch.
     pub(crate) fn lead_now(&self, mut lead: impl FnMut(&mut L, &mut Vec<R>)) {
-        match self.led.try_lock() {
-            Ok(mut led) => self.drain(&mut led, &mut lead),
-            Err(TryLockError::Poisoned(poisoned)) => self.drain(&mut poisoned.into_inner(), &mut lead),
-            Err(TryLockError::WouldBlock) => {}
+        if let Some(mut led) = self.try_led() {
+            self.lead_batch(&mut led, &mut lead);
         }
         // What came while somebody led, and the end of a rest, are the commit thread's.
         let queue = lock(&self.queue);
         if !queue.requests.is_empty() || queue.resting {
             self.call(queue);
+        }
+    }
+
+    /// Leads until nothing is queued, if nobody else does: where there is no commit thread.
+    pub(crate) fn lead_all_now(&self, mut lead: impl FnMut(&mut L, &mut Vec<R>)) {
+        if let Some(mut led) = self.try_led() {
+            self.drain(&mut led, &mut lead);
+        }
+    }
+
+    fn try_led(&self) -> Option<MutexGuard<'_, L>> {
+        match self.led.try_lock() {
+            Ok(led) => Some(led),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 
@@ -100,19 +114,23 @@ impl<R, L> Handoff<R, L> {
     }
 
     fn drain(&self, led: &mut L, lead: &mut impl FnMut(&mut L, &mut Vec<R>)) {
-        let mut batch = std::mem::take(&mut lock(&self.queue).spare);
-        loop {
-            let mut queue = lock(&self.queue);
-            if queue.requests.is_empty() {
-                queue.spare = batch;
-                return;
-            }
-            std::mem::swap(&mut queue.requests, &mut batch);
-            drop(queue);
-            lead(led, &mut batch);
-            batch.clear();
-            batch.shrink_to(KEPT_REQUESTS);
+        while self.lead_batch(led, lead) {}
+    }
+
+    /// Leads what is queued; answers whether anything was.
+    fn lead_batch(&self, led: &mut L, lead: &mut impl FnMut(&mut L, &mut Vec<R>)) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.requests.is_empty() {
+            return false;
         }
+        let spare = std::mem::take(&mut queue.spare);
+        let mut batch = std::mem::replace(&mut queue.requests, spare);
+        drop(queue);
+        lead(led, &mut batch);
+        batch.clear();
+        batch.shrink_to(KEPT_REQUESTS);
+        lock(&self.queue).spare = batch;
+        true
     }
 
     /// The commit thread: leads what others leave, and calls `idle` when nothing was led for a while.

@@ -38,3 +38,19 @@ fn who_leads_alone_ends_the_commit_threads_rest() {
     handoff.stop();
     thread.join().unwrap();
 }
+
+/// A writer that leads has its own answer in the first batch: however many come meanwhile, it leads no more.
+#[test]
+fn who_leads_is_not_kept_by_those_who_come_meanwhile() {
+    let handoff: Handoff<u32, Vec<u32>> = Handoff::new(Vec::new());
+    handoff.push(0);
+    handoff.lead_now(|led, batch| {
+        led.append(batch);
+        if led.len() < 10 {
+            handoff.push(led.len() as u32);
+        }
+    });
+    assert_eq!(*handoff.led(), [0]);
+    handoff.lead_in_turn(|led, batch| led.append(batch));
+    assert_eq!(*handoff.led(), [0, 1]);
+}

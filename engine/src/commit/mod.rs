@@ -102,9 +102,12 @@ impl Pipeline {
         self.handoff.push(Request { target, work, frees_room, done });
     }
 
-    /// Leads whatever is queued, if nobody else does.
+    /// Leads what is queued, if nobody else does.
     fn lead_now(&self, shared: &Shared) {
-        self.handoff.lead_now(|log, batch| self.lead(shared, log, batch));
+        match shared.has_threads() {
+            true => self.handoff.lead_now(|log, batch| self.lead(shared, log, batch)),
+            false => self.handoff.lead_all_now(|log, batch| self.lead(shared, log, batch)),
+        }
     }
 
     /// The commit thread: leads what others leave, and seals the log when it is idle.
