@@ -1,5 +1,5 @@
 # The commands a newcomer needs. Everything that is made goes to target/.
-.PHONY: run test test-loom mutants soak abuse lint bench bench-quick bench-build test-tools clean-run
+.PHONY: run test test-loom mutants soak abuse million lint bench bench-quick bench-build test-tools clean-run
 
 STOA := target/debug/stoa
 RUN  := target/run
@@ -26,6 +26,10 @@ test-loom: ## The engine's protocols between threads, in every order of events
 abuse: ## The real server under abuse, and whether others wait longer for it: on a machine that does nothing else
 	cargo build --workspace --all-targets
 	STOA_ABUSE_TIMES=1 cargo test --workspace --test abuse -- --include-ignored --nocapture --test-threads=1
+
+million: test-tools ## A million users (of PEOPLE=file.ldif, or made up) by redis-py and redis-cli: import, counts, listings, a group of all, deletes, with times
+	cargo build --release -p stoa
+	target/test-env/python/bin/python tests/clients/million.py target/release/stoa target/million $(if $(PEOPLE),1000000 $(PEOPLE))
 
 mutants: ## Tries every deliberate bug of tests/mutants: each must be caught by its test
 	tests/mutants/run.py
