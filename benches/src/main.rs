@@ -111,7 +111,7 @@ fn run(args: Args) -> Result<()> {
     for path in written {
         eprintln!("written: {}", path.display());
     }
-    Ok(())
+    results.check()
 }
 
 fn measure(args: &Args) -> Result<Results> {
@@ -133,6 +133,9 @@ fn measure(args: &Args) -> Result<Results> {
             options.time = Duration::try_from_secs_f64(seconds).context("--seconds wants a time")?;
         }
         results.runs.push(suite::run(&options)?);
+        if results.check().is_err() {
+            break;
+        }
     }
     Ok(results)
 }

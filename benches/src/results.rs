@@ -1,6 +1,6 @@
 //! What a run of the suite leaves behind, as JSON: every sample, nothing rounded, so that a report can be drawn again.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Latencies;
@@ -34,6 +34,9 @@ pub struct Run {
     pub limits: Vec<Limit>,
     /// What was measured, in order.
     pub rows: Vec<RowResult>,
+    /// What ended it before all rows were measured.
+    #[serde(default)]
+    pub failed: Option<String>,
 }
 
 /// One system that took part.
@@ -159,6 +162,17 @@ impl RowResult {
 }
 
 impl Results {
+    /// Says what ended a run before its end, if anything did.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check(&self) -> Result<()> {
+        match self.runs.iter().find_map(|run| run.failed.as_ref()) {
+            Some(failed) => Err(anyhow!("{failed}; what was measured before stands in the report")),
+            None => Ok(()),
+        }
+    }
+
     /// Reads what [`Results::to_json`] wrote.
     ///
     /// # Errors

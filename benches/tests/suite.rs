@@ -90,7 +90,8 @@ fn every_row_runs_and_is_reported() {
     // Servers that are not installed say so and are left out.
     options.skip_missing = true;
     options.verbose = false;
-    let run = suite::run(&options).expect("all rows find what they look for");
+    let run = suite::run(&options).expect("the suite runs");
+    assert_eq!(run.failed, None, "all rows find what they look for");
 
     let found: BTreeSet<&str> = run.rows.iter().map(|row| row.id.as_str()).collect();
     for id in ROWS.iter().chain(SERVED.iter().filter(|_| serves)) {
@@ -140,4 +141,21 @@ fn unknown_names_are_refused_before_anything_runs() {
     options.stoa = Some(dir.path().join("no stoa here"));
     let said = suite::run(&options).expect_err("no program to serve").to_string();
     assert!(said.contains("cargo build --release -p stoa"), "{said}");
+}
+
+#[test]
+fn what_was_measured_before_a_failure_is_reported() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let mut options = Options::quick(500, dir.path().to_owned());
+    options.time = Duration::from_millis(20);
+    options.systems = vec!["stoa".into()];
+    options.rows = vec!["profile".into(), "reopen".into()];
+    options.program = Some(dir.path().join("no suite here"));
+    options.verbose = false;
+    let run = suite::run(&options).expect("it begins");
+    assert!(run.row("profile-1").is_some());
+    let results = Results { runs: vec![run] };
+    let said = results.check().expect_err("no program to kill").to_string();
+    assert!(said.contains("rows reopen"), "{said}");
+    assert!(report::markdown(&results).contains("rows reopen"));
 }

@@ -55,5 +55,6 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
         true => print!("{}", results.to_json()?),
         false => print!("{}", report::markdown(&results)),
     }
+    results.check()?;
     Ok(ExitCode::SUCCESS)
 }

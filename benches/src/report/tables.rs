@@ -39,6 +39,9 @@ fn about(out: &mut String, run: &Run) {
     let _ = writeln!(out, "## {users} users of {raw:.0} raw bytes (seed {})\n", run.seed);
     let _ =
         writeln!(out, "{}. Made by `{}`; a repetition of a rate lasts {} s.\n", run.machine, run.command, run.seconds);
+    if let Some(failed) = &run.failed {
+        let _ = writeln!(out, "It ended before its end: {failed}.\n");
+    }
 }
 
 fn thousands(number: u64) -> String {

@@ -286,10 +286,11 @@ fn take(
     samples.extend(found.into_iter().map(|sample| (name, sample)));
 }
 
-/// Runs the suite over one population.
+/// Runs the suite over one population. A system that fails, or answers wrongly, ends it: [`Run::failed`] names row and
+/// system, and what was measured before is there.
 ///
 /// # Errors
-/// If a system fails, or answers wrongly; the message names row and system.
+/// If it cannot begin, or the machine's limits cannot be measured.
 pub fn run(options: &Options) -> Result<Run> {
     let groups = rows::chosen(&options.rows)?;
     let (systems, services) = chosen(options, groups.iter().any(|group| group.transport == Transport::Tcp))?;
@@ -310,19 +311,19 @@ pub fn run(options: &Options) -> Result<Run> {
     let mut bench = Bench { options: &options, people, members, hosts, samples: Vec::new() };
     let is_served = !services.is_empty();
     let before = machine_limits(&options, is_served)?;
+    let mut measured = Ok(());
     for Group { name, run, transport, .. } in groups {
         let takes_part = if *transport == Transport::Tcp { is_served } else { !systems.is_empty() };
-        if takes_part {
-            bench.turn_to(*transport)?;
+        if takes_part && measured.is_ok() {
             let begun = Instant::now();
-            run(&mut bench)?;
+            measured = bench.turn_to(*transport).and_then(|()| run(&mut bench)).with_context(|| format!("rows {name}"));
             if options.verbose {
                 eprintln!("{name}: measured in {:.1} s", begun.elapsed().as_secs_f64());
             }
         }
     }
     let rows = bench.rows();
-    bench.end()?;
+    measured = measured.and(bench.end());
     let mut limits = before;
     for (limit, after) in limits.iter_mut().zip(machine_limits(&options, is_served)?) {
         limit.samples.extend(after.samples);
@@ -346,6 +347,7 @@ pub fn run(options: &Options) -> Result<Run> {
             .collect(),
         limits,
         rows,
+        failed: measured.err().map(|error| format!("{error:#}")),
     })
 }
 
