@@ -5,7 +5,8 @@
 //! 2. Nothing is ever changed or removed: a reader that pins a Seq sees the same for as long as it
 //!    holds the memtable. A flush drops the whole memtable.
 //! 3. One packed delta a user and transaction: a commit makes one insertion a user, not one an
-//!    attribute.
+//!    attribute. It says all that the memtable knows of the user, with what counts under it: however often a user
+//!    changes, a reader looks at one or two.
 //! 4. A list a keyspace: most commits and look-ups meet keyspaces of which the memtable holds nothing,
 //!    and those cost nothing. Of users and aliases, which every sign-in asks for, a filter says which it may hold.
 
@@ -14,11 +15,13 @@ mod ordered;
 
 use std::cmp::Reverse;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
-use stoa_format::ops::{Cells, PUT_CREATES};
-use stoa_format::{DecodeError, Keyspace, Ordinal, Seq};
+use smallvec::SmallVec;
+use stoa_format::ops::{CellRef, Cells, PUT_CREATES, encode_cells};
+use stoa_format::{AttrId, DecodeError, Keyspace, Ordinal, Seq};
 
 use crate::index::Direction;
 use crate::pool::keyspace::{ALIAS_BYTES, ALIASES, first_number, flat_key, last_number};
@@ -28,16 +31,52 @@ use ordered::Ordered;
 /// What an entry costs besides its bytes: its place in a B-tree that is two thirds full, and handles.
 const ENTRY_OVERHEAD_BYTES: u64 = 120;
 
-/// What one transaction did to one user.
+/// So many bytes of what was said of a user before are copied into what is said next; more if that is longer itself.
+const CARRIED_BYTES: usize = 256;
+
+/// What one transaction did to one user, and all that was done before and still counts.
 #[derive(Clone)]
 pub struct Delta {
     /// `PUT_CREATES`, `PUT_DELETES` or 0.
     pub flags: u8,
     /// Encoded cells.
     pub cells: Bytes,
+    /// What was done before, where it is too much to be copied.
+    under: Option<Arc<Delta>>,
 }
 
 impl Delta {
+    /// What one transaction does.
+    pub fn new(flags: u8, cells: Bytes) -> Self {
+        Self { flags, cells, under: None }
+    }
+
+    /// The same, with what was done before.
+    fn over(&self, before: &Self) -> Self {
+        let changed: SmallVec<[AttrId; 16]> = self.each_cell().map(|(attr, _)| attr).collect();
+        let carried = before.each_cell().filter(|(attr, _)| changed.binary_search(attr).is_err());
+        let bytes = |cell: CellRef<'_>| if let CellRef::Bytes(value) = cell { value.len() } else { size_of::<i64>() };
+        let carried_bytes: usize = carried.clone().map(|(_, cell)| bytes(cell)).sum();
+        if carried_bytes > CARRIED_BYTES.max(self.cells.len()) {
+            return Self { under: Some(Arc::new(before.clone())), ..self.clone() };
+        }
+        let mut cells: SmallVec<[_; 32]> = self.each_cell().chain(carried).collect();
+        cells.sort_unstable_by_key(|(attr, _)| *attr);
+        let mut encoded = Vec::with_capacity(before.cells.len() + self.cells.len());
+        encode_cells(cells.into_iter(), &mut encoded);
+        Self { flags: self.flags | before.flags & PUT_CREATES, cells: encoded.into(), under: before.under.clone() }
+    }
+
+    fn each_cell(&self) -> impl Iterator<Item = (AttrId, CellRef<'_>)> + Clone {
+        let mut cells = self.cells();
+        std::iter::from_fn(move || cells.next_cell().ok().flatten())
+    }
+
+    /// This, and what counts under it.
+    pub fn chain(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |delta| delta.under.as_deref())
+    }
+
     /// The cells, which the writer encoded or replay has checked.
     pub fn cells(&self) -> Cells<'_> {
         Cells::decode(&self.cells).unwrap_or_default()
@@ -133,6 +172,10 @@ type KeyEntry = (Bytes, u64, Option<Bytes>);
 impl Memtable {
     /// Adds a user's delta at `seq`.
     pub fn put(&self, ordinal: Ordinal, seq: Seq, delta: Delta) {
+        let delta = match self.user(ordinal, seq) {
+            Some(before) => delta.over(&before),
+            None => delta,
+        };
         self.grow(delta.cells.len());
         self.users_filter.add(spread(ordinal.0));
         self.users.insert((ordinal.0, Reverse(seq.0)), delta);
@@ -185,14 +228,13 @@ impl Memtable {
         self.users.is_empty() && self.aliases.is_empty() && self.keys.iter().all(Ordered::is_empty)
     }
 
-    /// The deltas of one user, newest first, from `seq` backwards. Answers the first that `visit`, which must be
-    /// short, makes something of.
-    pub fn user<T>(&self, ordinal: Ordinal, seq: Seq, mut visit: impl FnMut(&Delta) -> Option<T>) -> Option<T> {
+    /// The newest delta of a user at or before `seq`.
+    pub fn user(&self, ordinal: Ordinal, seq: Seq) -> Option<Delta> {
         if self.users.is_empty() || !self.users_filter.may_hold(spread(ordinal.0)) {
             return None;
         }
         let (from, to) = ((ordinal.0, Reverse(seq.0)), (ordinal.0, Reverse(0)));
-        self.users.find(from..=to, |_, delta| visit(delta))
+        self.users.find(from..=to, |_, delta| Some(delta.clone()))
     }
 
     /// The users with a delta at or before `seq`, in ascending order from `from`, each once.
@@ -204,13 +246,15 @@ impl Memtable {
         changed.filter(move |ordinal| last.replace(*ordinal) != Some(*ordinal)).map(Ordinal)
     }
 
-    /// The deltas at or before `seq`: ascending by ordinal, newest first within one.
+    /// The newest delta at or before `seq` of each user, ascending by ordinal.
     pub fn deltas_at(&self, seq: Seq) -> impl Iterator<Item = (Ordinal, Delta)> + '_ {
         let at = move |key: &UserKey, delta: &Delta| (key.1.0 <= seq.0).then(|| (Ordinal(key.0), delta.clone()));
-        self.users.walk(Direction::Ascending, Bound::Unbounded, at)
+        let mut last = None;
+        let newest = self.users.walk(Direction::Ascending, Bound::Unbounded, at);
+        newest.filter(move |(ordinal, _)| last.replace(*ordinal) != Some(*ordinal))
     }
 
-    /// All deltas: ascending by ordinal, newest first within one.
+    /// The newest delta of each user, ascending by ordinal.
     pub fn deltas(&self) -> impl Iterator<Item = (Ordinal, Delta)> + '_ {
         self.deltas_at(Seq(u64::MAX))
     }
@@ -335,13 +379,39 @@ fn spread_alias(attr: u16, hash: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::pool::keyspace::{Key, flat_key};
-    use stoa_format::AttrId;
-    use stoa_format::ops::{CellRef, encode_cells};
 
     fn delta(flags: u8, cells: &[(AttrId, CellRef<'_>)]) -> Delta {
         let mut out = Vec::new();
         encode_cells(cells.iter().copied(), &mut out);
-        Delta { flags, cells: Bytes::from(out) }
+        Delta::new(flags, Bytes::from(out))
+    }
+
+    /// However often a user changes, and whatever: a reader looks at few deltas and finds the newest of each cell.
+    #[test]
+    fn a_user_who_changes_often_is_read_from_few_deltas() {
+        let table = Memtable::default();
+        let long = vec![7; 4 * CARRIED_BYTES];
+        let first = [(AttrId(64), CellRef::Int(0)), (AttrId(65), CellRef::Bytes(&long)), (AttrId(66), CellRef::Int(0))];
+        table.put(Ordinal(1), Seq(1), delta(PUT_CREATES, &first));
+        for seq in 2..1000 {
+            let attr = if seq % 2 == 0 { AttrId(64) } else { AttrId(67) };
+            table.put(Ordinal(1), Seq(seq), delta(0, &[(attr, CellRef::Int(seq as i64))]));
+        }
+        let read = |seq, attr| {
+            let newest = table.user(Ordinal(1), Seq(seq)).unwrap();
+            assert!(newest.chain().count() <= 2 && newest.chain().any(Delta::creates));
+            let found = newest.chain().find_map(|delta| match delta.cells().find(AttrId(attr)) {
+                Ok(Some(CellRef::Int(value))) => Some(value),
+                Ok(Some(CellRef::Bytes(value))) => Some(value.len() as i64),
+                _ => None,
+            });
+            found.unwrap_or(-1)
+        };
+        assert_eq!([64, 65, 66, 67].map(|attr| read(999, attr)), [998, long.len() as i64, 0, 999]);
+        assert_eq!([64, 65, 66, 67].map(|attr| read(500, attr)), [500, long.len() as i64, 0, 499]);
+        assert_eq!([64, 65, 66, 67].map(|attr| read(1, attr)), [0, long.len() as i64, 0, -1]);
+        assert_eq!(table.deltas().count(), 1);
+        assert!(table.size_bytes() < 1000 * (ENTRY_OVERHEAD_BYTES + 2 * CARRIED_BYTES as u64));
     }
 
     #[test]
@@ -350,10 +420,11 @@ mod tests {
         table.put(Ordinal(1), Seq(5), delta(PUT_CREATES, &[(AttrId(64), CellRef::Int(1))]));
         table.put(Ordinal(1), Seq(7), delta(0, &[(AttrId(64), CellRef::Int(2))]));
         let read = |seq| {
-            table.user(Ordinal(1), Seq(seq), |delta| match delta.cells().find(AttrId(64)) {
+            let delta = table.user(Ordinal(1), Seq(seq))?;
+            match delta.cells().find(AttrId(64)) {
                 Ok(Some(CellRef::Int(value))) => Some(value),
                 _ => None,
-            })
+            }
         };
         assert_eq!((read(4), read(5), read(6), read(7)), (None, Some(1), Some(1), Some(2)));
         let set = |keyspace, key: &[u8], seq, value| table.set_key(Keyspace(keyspace), key, Seq(seq), value).unwrap();

@@ -343,7 +343,7 @@ impl OpenPool {
                             lock(&self.erasures).note(frame.time_ms, seq, self.limits().erase_within_ms);
                         }
                         self.next_ordinal.fetch_max(ordinal.0 + 1, Relaxed);
-                        version.active.put(ordinal, seq, Delta { flags, cells: plain.slice_ref(cells) });
+                        version.active.put(ordinal, seq, Delta::new(flags, plain.slice_ref(cells)));
                     }
                     Operation::SetKey { keyspace, key, value } => {
                         self.note_key(keyspace, key);

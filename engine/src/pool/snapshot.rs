@@ -42,6 +42,12 @@ pub(crate) struct UserDeltas {
 pub(crate) type Owner = (Ordinal, UserDeltas);
 
 impl UserDeltas {
+    /// Adds what an older memtable says.
+    fn add(&mut self, newest: &Delta) {
+        self.deltas.extend(newest.chain().cloned());
+        self.complete = newest.chain().any(Delta::creates);
+    }
+
     /// What the memtables say of a cell: `None` for nothing, `Some(None)` for absent.
     pub(crate) fn find(&self, attr: AttrId) -> Option<Option<OwnedCell>> {
         match self.newest(attr) {
@@ -107,11 +113,9 @@ impl Snapshot {
             if out.complete {
                 break;
             }
-            memtable.user(ordinal, self.seq, |delta| {
-                out.complete |= delta.creates();
-                out.deltas.push(delta.clone());
-                out.complete.then_some(())
-            });
+            if let Some(delta) = memtable.user(ordinal, self.seq) {
+                out.add(&delta);
+            }
         }
         out
     }
@@ -126,11 +130,10 @@ impl Snapshot {
             let Some(next) = ordinals.min() else { return Ok(()) };
             let mut deltas = UserDeltas::default();
             for source in &mut sources {
-                while let Some((_, delta)) = source.next_if(|(ordinal, _)| *ordinal == next) {
-                    if !deltas.complete {
-                        deltas.complete = delta.creates();
-                        deltas.deltas.push(delta);
-                    }
+                if let Some((_, delta)) = source.next_if(|(ordinal, _)| *ordinal == next)
+                    && !deltas.complete
+                {
+                    deltas.add(&delta);
                 }
             }
             visit(next, deltas)?;

@@ -58,7 +58,8 @@ impl Gathered {
         let short = u32::try_from(ordinal.0).map_err(|_| {
             Error::new(ErrorKind::Limit, "this pool has used up its 4,294,967,296 ordinals: export it into a new pool")
         })?;
-        let has = |flag| deltas.iter().any(|(_, delta)| delta.flags & flag != 0);
+        let deltas = || deltas.iter().flat_map(|(_, delta)| delta.chain());
+        let has = |flag| deltas().any(|delta| delta.flags & flag != 0);
         let (created, deleted) = (has(PUT_CREATES), has(PUT_DELETES));
         if deleted {
             self.live.remove(short);
@@ -67,7 +68,7 @@ impl Gathered {
         if created {
             self.live.insert(short);
         }
-        for (_, delta) in deltas {
+        for delta in deltas() {
             let mut cells = delta.cells();
             while let Some((attr, cell)) = cells.next_cell().map_err(|fault| damaged(&fault))? {
                 if attr == AttrId::LIVE {
@@ -146,7 +147,7 @@ mod tests {
     fn delta(flags: u8, cells: &[(AttrId, CellRef<'_>)]) -> Delta {
         let mut out = Vec::new();
         encode_cells(cells.iter().copied(), &mut out);
-        Delta { flags, cells: Bytes::from(out) }
+        Delta::new(flags, Bytes::from(out))
     }
 
     #[test]
