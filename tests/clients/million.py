@@ -1,5 +1,5 @@
 """A million users by the real clients: import, counts, listings, a group of all, deletes. Prints what each
-took; what is wrong is an error, what is slow is not.
+took; a wrong listing, member or delete is an error, what is slow is not.
 
     million.py STOA DIR [USERS] [PEOPLE.ldif]      make million
 """

@@ -6,7 +6,8 @@
 //!    holds the memtable. A flush drops the whole memtable.
 //! 3. One packed delta a user and transaction: a commit makes one insertion a user, not one an
 //!    attribute. It says all that the memtable knows of the user, with what counts under it: however often a user
-//!    changes, a reader looks at one or two.
+//!    changes, a reader looks at one or two, since what lies under a delta is more than twice as long (17 of them
+//!    would hold 16 MiB).
 //! 4. A list a keyspace: most commits and look-ups meet keyspaces of which the memtable holds nothing,
 //!    and those cost nothing. Of users and aliases, which every sign-in asks for, a filter says which it may hold.
 
@@ -31,7 +32,7 @@ use ordered::Ordered;
 /// What an entry costs besides its bytes: its place in a B-tree that is two thirds full, and handles.
 const ENTRY_OVERHEAD_BYTES: u64 = 120;
 
-/// So many bytes of what was said of a user before are copied into what is said next; more if that is longer itself.
+/// So many bytes of what was said of a user before are copied into what is said next, or twice as many as that has.
 const CARRIED_BYTES: usize = 256;
 
 /// What one transaction did to one user, and all that was done before and still counts.
@@ -51,20 +52,37 @@ impl Delta {
         Self { flags, cells, under: None }
     }
 
-    /// The same, with what was done before.
-    fn over(&self, before: &Self) -> Self {
+    /// The same, with what was done before: copied, as long as that is not much longer.
+    fn over(self, before: &Self) -> Self {
+        let (mut merged, mut next) = (self, Some(before));
+        while let Some(under) = next {
+            match merged.merged_with(under) {
+                Some(longer) => (merged, next) = (longer, under.under.as_deref()),
+                None => return Self { under: Some(Arc::new(under.clone())), ..merged },
+            }
+        }
+        merged
+    }
+
+    /// Both as one; `None` if too much of `under` would have to be copied.
+    fn merged_with(&self, under: &Self) -> Option<Self> {
         let changed: SmallVec<[AttrId; 16]> = self.each_cell().map(|(attr, _)| attr).collect();
-        let carried = before.each_cell().filter(|(attr, _)| changed.binary_search(attr).is_err());
-        let bytes = |cell: CellRef<'_>| if let CellRef::Bytes(value) = cell { value.len() } else { size_of::<i64>() };
+        let carried = under.each_cell().filter(|(attr, _)| changed.binary_search(attr).is_err());
+        // No more than their encoding takes, attribute and tag included.
+        let bytes = |cell: CellRef<'_>| if let CellRef::Bytes(value) = cell { value.len() + 2 } else { 2 };
         let carried_bytes: usize = carried.clone().map(|(_, cell)| bytes(cell)).sum();
-        if carried_bytes > CARRIED_BYTES.max(self.cells.len()) {
-            return Self { under: Some(Arc::new(before.clone())), ..self.clone() };
+        if carried_bytes > CARRIED_BYTES.max(2 * self.cells.len()) {
+            return None;
+        }
+        let flags = self.flags | under.flags & PUT_CREATES;
+        if carried_bytes == 0 {
+            return Some(Self::new(flags, self.cells.clone()));
         }
         let mut cells: SmallVec<[_; 32]> = self.each_cell().chain(carried).collect();
         cells.sort_unstable_by_key(|(attr, _)| *attr);
-        let mut encoded = Vec::with_capacity(before.cells.len() + self.cells.len());
+        let mut encoded = Vec::with_capacity(under.cells.len() + self.cells.len());
         encode_cells(cells.into_iter(), &mut encoded);
-        Self { flags: self.flags | before.flags & PUT_CREATES, cells: encoded.into(), under: before.under.clone() }
+        Some(Self::new(flags, encoded.into()))
     }
 
     fn each_cell(&self) -> impl Iterator<Item = (AttrId, CellRef<'_>)> + Clone {
@@ -412,6 +430,26 @@ mod tests {
         assert_eq!([64, 65, 66, 67].map(|attr| read(1, attr)), [0, long.len() as i64, 0, -1]);
         assert_eq!(table.deltas().count(), 1);
         assert!(table.size_bytes() < 1000 * (ENTRY_OVERHEAD_BYTES + 2 * CARRIED_BYTES as u64));
+    }
+
+    /// What a long and a short attribute say in turns, and many that together are longer than what is copied, makes
+    /// no chain that grows: each in it is more than twice as long as what lies on it.
+    #[test]
+    fn what_lies_under_a_delta_is_far_longer() {
+        let (turns, many) = (Memtable::default(), Memtable::default());
+        let (long, short) = (vec![1; 4 * CARRIED_BYTES], vec![2; CARRIED_BYTES / 8]);
+        for seq in 1..3000u64 {
+            let (attr, value) = if seq % 2 == 0 { (64, &long) } else { (65, &short) };
+            turns.put(Ordinal(1), Seq(seq), delta(0, &[(AttrId(attr), CellRef::Bytes(value))]));
+            let attr = AttrId(64 + (seq * 7 % 40) as u16);
+            many.put(Ordinal(1), Seq(seq), delta(0, &[(attr, CellRef::Bytes(&short))]));
+            for table in [&turns, &many] {
+                let newest = table.user(Ordinal(1), Seq(seq)).unwrap();
+                let lengths: Vec<usize> = newest.chain().map(|delta| delta.cells.len()).collect();
+                assert!(lengths.windows(2).all(|two| two[1] > 2 * two[0]), "{lengths:?}");
+                assert!(lengths.len() <= 4, "{lengths:?}");
+            }
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub struct Snapshot {
 /// What the memtables say of one user, newest first.
 #[derive(Default)]
 pub(crate) struct UserDeltas {
+    /// One a memtable, with what lies under it.
     deltas: Vec<Delta>,
     /// The oldest of them creates the user: no run says anything.
     complete: bool,
@@ -42,10 +43,15 @@ pub(crate) struct UserDeltas {
 pub(crate) type Owner = (Ordinal, UserDeltas);
 
 impl UserDeltas {
-    /// Adds what an older memtable says.
-    fn add(&mut self, newest: &Delta) {
-        self.deltas.extend(newest.chain().cloned());
-        self.complete = newest.chain().any(Delta::creates);
+    /// Adds what the next older memtable says.
+    fn add(&mut self, newest: Delta) {
+        self.complete |= newest.chain().any(Delta::creates);
+        self.deltas.push(newest);
+    }
+
+    /// All of them, newest first.
+    fn iter(&self) -> impl Iterator<Item = &Delta> {
+        self.deltas.iter().flat_map(Delta::chain)
     }
 
     /// What the memtables say of a cell: `None` for nothing, `Some(None)` for absent.
@@ -78,7 +84,7 @@ impl UserDeltas {
     }
 
     fn newest(&self, attr: AttrId) -> Option<(&Delta, CellRef<'_>)> {
-        self.deltas.iter().find_map(|delta| Some((delta, delta.cells().find(attr).ok()??)))
+        self.iter().find_map(|delta| Some((delta, delta.cells().find(attr).ok()??)))
     }
 }
 
@@ -114,7 +120,7 @@ impl Snapshot {
                 break;
             }
             if let Some(delta) = memtable.user(ordinal, self.seq) {
-                out.add(&delta);
+                out.add(delta);
             }
         }
         out
@@ -133,7 +139,7 @@ impl Snapshot {
                 if let Some((_, delta)) = source.next_if(|(ordinal, _)| *ordinal == next)
                     && !deltas.complete
                 {
-                    deltas.add(&delta);
+                    deltas.add(delta);
                 }
             }
             visit(next, deltas)?;
@@ -169,7 +175,7 @@ impl Snapshot {
     }
 
     pub(crate) fn is_live_under(&self, deltas: &UserDeltas, ordinal: Ordinal) -> bool {
-        for delta in &deltas.deltas {
+        for delta in deltas.iter() {
             if delta.flags & PUT_DELETES != 0 {
                 return false;
             }
