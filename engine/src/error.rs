@@ -85,9 +85,13 @@ impl ErrorKind {
     }
 }
 
-/// Why a call was refused or failed.
+/// Why a call was refused or failed. As small as a pointer: what may fail is mostly answered with something else, and
+/// that answer is moved about with room for this.
 #[derive(Clone)]
-pub struct Error {
+pub struct Error(Box<Refusal>);
+
+#[derive(Clone)]
+struct Refusal {
     kind: ErrorKind,
     message: String,
     /// Which operation of the transaction it was, counted from 0, where that is known.
@@ -101,42 +105,42 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind` whose `message` names what is wrong and what to do.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), op: None, source: None }
+        Self(Box::new(Refusal { kind, message: message.into(), op: None, source: None }))
     }
 
     /// The same with the error that caused it.
     #[must_use]
     pub fn because(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.source = Some(std::sync::Arc::new(source));
+        self.0.source = Some(std::sync::Arc::new(source));
         self
     }
 
     /// The same, naming the operation of the transaction that was refused (from 0).
     #[must_use]
     pub fn at_op(mut self, op: usize) -> Self {
-        self.op.get_or_insert(op);
+        self.0.op.get_or_insert(op);
         self
     }
 
     /// What the caller should do, by kind.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// The sentence, without the first word.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// The operation of the transaction that was refused, from 0.
     pub fn op(&self) -> Option<usize> {
-        self.op
+        self.0.op
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.word(), self.message)
+        write!(f, "{} {}", self.0.kind.word(), self.0.message)
     }
 }
 
@@ -148,7 +152,7 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
     }
 }
 

@@ -124,11 +124,28 @@ impl ColumnRun {
     /// If the page cannot be read.
     #[inline]
     pub fn find_cell<'g>(&'g self, ordinal: Ordinal, guard: &'g Guard) -> Result<FoundCell<'g>, RunError> {
+        match self.open_page(ordinal, guard) {
+            Some(page) => Ok(FoundCell::new(self, page, ordinal)),
+            None => self.find_cell_in_file(ordinal, guard),
+        }
+    }
+
+    /// The page that has `ordinal`, if it is open already.
+    #[inline]
+    fn open_page<'g>(&self, ordinal: Ordinal, guard: &'g Guard) -> Option<&'g OpenColumnPage> {
+        let opened = self.opened.get()?;
+        match opened.pages.open_page(opened.page_of(ordinal.0)?, guard)? {
+            PageBody::Column(page) => Some(page),
+            _ => None,
+        }
+    }
+
+    #[cold]
+    fn find_cell_in_file<'g>(&'g self, ordinal: Ordinal, guard: &'g Guard) -> Result<FoundCell<'g>, RunError> {
         let opened = self.opened()?;
-        let Some(index) = opened.page_of(ordinal.0) else { return Ok(FoundCell(None)) };
+        let Some(index) = opened.page_of(ordinal.0) else { return Ok(FoundCell::default()) };
         let page = opened.pages.page(&self.file, index, Caching::Keep, guard)?;
-        let page = self.column_page(&opened.pages, page, index)?.view();
-        Ok(FoundCell(Some(InPage { run: self, page, index: index as u32, entry: Entry::Unknown, ordinal })))
+        Ok(FoundCell::new(self, self.column_page(&opened.pages, page, index)?, ordinal))
     }
 
     /// What the run says about `ordinal`.
@@ -250,6 +267,15 @@ impl ColumnRun {
         Ok(self.opened.get_or_init(|| opened))
     }
 
+    /// Damage in the page that has `ordinal`.
+    #[cold]
+    fn damaged(&self, ordinal: Ordinal, error: DecodeError) -> RunError {
+        match self.opened() {
+            Ok(opened) => opened.pages.damaged(&self.file, opened.page_of(ordinal.0).unwrap_or_default(), error),
+            Err(error) => error,
+        }
+    }
+
     #[inline]
     fn column_page<'p>(
         &self,
@@ -268,21 +294,18 @@ impl ColumnRun {
 /// cells find all, then look at all ([`FoundCell::touch`]), then read: memory answers many questions in the time of
 /// one, as long as there is little to do between them.
 #[derive(Default, Clone, Copy)]
-pub struct FoundCell<'g>(Option<InPage<'g>>);
-
-#[derive(Clone, Copy)]
-struct InPage<'g> {
-    run: &'g ColumnRun,
-    page: PageView<'g>,
-    index: u32,
-    entry: Entry,
+pub struct FoundCell<'g> {
+    /// Small, and made in registers: a score of them is made for each user.
+    place: Option<(&'g ColumnRun, &'g OpenColumnPage)>,
     ordinal: Ordinal,
+    entry: Entry,
 }
 
 /// Which entry of its page a cell is.
-#[derive(Clone, Copy)]
+#[derive(Default, Clone, Copy)]
 enum Entry {
     /// Not looked for yet.
+    #[default]
     Unknown,
     /// There is none.
     Missing,
@@ -298,15 +321,21 @@ impl Entry {
     }
 }
 
-impl FoundCell<'_> {
+impl<'g> FoundCell<'g> {
+    #[inline]
+    fn new(run: &'g ColumnRun, page: &'g OpenColumnPage, ordinal: Ordinal) -> Self {
+        Self { place: Some((run, page)), ordinal, entry: Entry::Unknown }
+    }
+
     /// Looks at the cell's place, so that the cell is near when it is read. What is answered means nothing; it is
     /// there to be used, lest the look be left out.
     #[inline]
     pub fn touch(&mut self) -> u8 {
-        let Some(found) = &mut self.0 else { return 0 };
-        found.entry = Entry::of(found.page, found.ordinal);
-        match found.entry {
-            Entry::At(entry) => found.page.touch(usize::from(entry)),
+        let Some((_, page)) = self.place else { return 0 };
+        let page = page.view();
+        self.entry = Entry::of(page, self.ordinal);
+        match self.entry {
+            Entry::At(entry) => page.touch(usize::from(entry)),
             _ => 0,
         }
     }
@@ -318,27 +347,18 @@ impl FoundCell<'_> {
     /// If the cell's bytes are malformed.
     #[inline]
     pub fn with_in<R>(&self, room: &mut Vec<u8>, read: impl FnOnce(Cell<'_>) -> R) -> Result<R, RunError> {
-        let Some(found) = &self.0 else { return Ok(read(Cell::Missing)) };
-        let entry = match found.entry {
-            Entry::Unknown => Entry::of(found.page, found.ordinal),
+        let Some((run, page)) = self.place else { return Ok(read(Cell::Missing)) };
+        let page = page.view();
+        let entry = match self.entry {
+            Entry::Unknown => Entry::of(page, self.ordinal),
             known => known,
         };
         match entry {
-            Entry::At(entry) => match found.page.entry_in(usize::from(entry), room) {
+            Entry::At(entry) => match page.entry_in(usize::from(entry), room) {
                 Ok(cell) => Ok(read(cell)),
-                Err(error) => Err(found.damaged(error)),
+                Err(error) => Err(run.damaged(self.ordinal, error)),
             },
             _ => Ok(read(Cell::Missing)),
-        }
-    }
-}
-
-impl InPage<'_> {
-    #[cold]
-    fn damaged(&self, error: DecodeError) -> RunError {
-        match self.run.opened() {
-            Ok(opened) => opened.pages.damaged(&self.run.file, self.index as usize, error),
-            Err(error) => error,
         }
     }
 }

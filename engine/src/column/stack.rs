@@ -69,6 +69,10 @@ impl ColumnStack {
     /// If a page cannot be read.
     #[inline]
     pub fn find_cell<'g>(&'g self, ordinal: Ordinal, guard: &'g Guard) -> Result<FoundCell<'g>, RunError> {
+        // Mostly there is one run, or none says anything newer.
+        if let ([], [only]) = (&self.sparse[..], &self.base[..]) {
+            return only.find_cell(ordinal, guard);
+        }
         match self.run_of(ordinal)? {
             Some(run) => run.find_cell(ordinal, guard),
             None => Ok(FoundCell::default()),

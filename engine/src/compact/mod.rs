@@ -18,7 +18,7 @@ pub use choose::{ColumnStep, Policy, RunSizes, SortedStep, choose_column, choose
 pub use columns::{Rebased, join_sparse, rebase};
 pub use keys::merge_keys;
 
-use crate::run::{RunError, RunWriter};
+use crate::run::{RunError, RunFault, RunWriter};
 
 /// How a merge gets its output files and hears whether to go on.
 pub trait MergeDriver {
@@ -29,7 +29,7 @@ pub trait MergeDriver {
     fn new_file(&mut self) -> Result<RunWriter, RunError>;
 
     /// Called every few thousand entries with how many bytes were written since: the place to keep a pace. False
-    /// ends the merge with [`RunError::Cancelled`]; what was written so far is removed.
+    /// ends the merge with [`RunFault::Cancelled`]; what was written so far is removed.
     fn go_on(&mut self, written_bytes: u64) -> bool;
 }
 
@@ -53,7 +53,7 @@ impl Pace {
         let written = writer.len_bytes();
         let since = written.saturating_sub(self.told_bytes);
         self.told_bytes = written;
-        if driver.go_on(since) { Ok(()) } else { Err(RunError::Cancelled) }
+        if driver.go_on(since) { Ok(()) } else { Err(RunFault::Cancelled.into()) }
     }
 
     /// The next file's bytes are counted from 0 again.

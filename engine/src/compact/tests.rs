@@ -188,7 +188,7 @@ fn a_cancelled_merge_leaves_nothing() {
     let runs = [column(&yard, 1, ColumnShape::Sparse, &cells)];
     let mut driver = Driver { looks_left: 3, ..Driver::new(&yard, FilePlace::Column) };
     let cancelled = join_sparse(ATTR, &runs, None, &mut driver);
-    assert!(matches!(cancelled, Err(RunError::Cancelled)));
+    assert!(matches!(cancelled.map_err(|error| error.fault().clone()), Err(RunFault::Cancelled)));
     assert!(!yard.io.exists(&yard.dir().join("col/64/65.col")).unwrap());
     let nobody = RoaringBitmap::new();
     let mut driver = Driver::new(&yard, FilePlace::Column);

@@ -18,7 +18,7 @@ use crate::column::{ColumnRun, ColumnStack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Direction, KeyCursor, MergeCursor, Sole, SortedCursor, SortedRun, SortedStack};
 use crate::keys::DataKey;
-use crate::run::{Caching, RunEnv, RunError, RunFile};
+use crate::run::{Caching, RunEnv, RunError, RunFault, RunFile};
 
 /// A cell that outlives its page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -300,12 +300,12 @@ impl KeyWalk {
 
 impl From<RunError> for Error {
     fn from(error: RunError) -> Self {
-        let kind = match &error {
-            RunError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
-            RunError::Io { .. } => ErrorKind::Io,
-            RunError::Damaged { .. } | RunError::Missing { .. } | RunError::Key { .. } => ErrorKind::Damaged,
-            RunError::Refused { .. } => ErrorKind::Limit,
-            RunError::Cancelled => ErrorKind::TryAgain,
+        let kind = match error.fault() {
+            RunFault::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ErrorKind::NoSpace,
+            RunFault::Io { .. } => ErrorKind::Io,
+            RunFault::Damaged { .. } | RunFault::Missing { .. } | RunFault::Key { .. } => ErrorKind::Damaged,
+            RunFault::Refused { .. } => ErrorKind::Limit,
+            RunFault::Cancelled => ErrorKind::TryAgain,
         };
         let remedy = if kind == ErrorKind::Damaged { "; the rest is served. Run: stoa verify DIR" } else { "" };
         Self::new(kind, format!("{error}{remedy}")).because(error)

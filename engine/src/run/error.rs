@@ -6,9 +6,15 @@ use stoa_format::DecodeError;
 use stoa_format::run::{EncodeError, SectionId};
 use thiserror::Error;
 
-/// Why a run file could not be written or read. Names file and place, never a value.
+/// Why a run file could not be written or read. As small as a pointer: cells are read by the score, and each is moved
+/// about with room for this.
 #[derive(Debug, Clone, Error)]
-pub enum RunError {
+#[error(transparent)]
+pub struct RunError(Box<RunFault>);
+
+/// What a [`RunError`] says. Names file and place, never a value.
+#[derive(Debug, Clone, Error)]
+pub enum RunFault {
     /// The operating system failed a call.
     #[error("{file}: {source}")]
     Io {
@@ -65,25 +71,38 @@ fn damage(file: &str, page: Option<u32>, offset: u64, reason: &str) -> String {
     }
 }
 
+impl From<RunFault> for RunError {
+    #[cold]
+    fn from(fault: RunFault) -> Self {
+        Self(Box::new(fault))
+    }
+}
+
 impl RunError {
+    /// What it says.
+    pub fn fault(&self) -> &RunFault {
+        &self.0
+    }
+
     /// A failed call.
     pub(crate) fn io(file: &Arc<str>, source: std::io::Error) -> Self {
-        Self::Io { file: file.clone(), source: Arc::new(source) }
+        RunFault::Io { file: file.clone(), source: Arc::new(source) }.into()
     }
 
     /// A broken rule.
     pub(crate) fn refused(file: &Arc<str>, source: EncodeError) -> Self {
-        Self::Refused { file: file.clone(), source }
+        RunFault::Refused { file: file.clone(), source }.into()
     }
 
     /// Damage outside of any page, at `offset` plus the error's own.
     pub(crate) fn damaged_at(file: &Arc<str>, offset: u64, error: DecodeError) -> Self {
-        Self::Damaged {
+        RunFault::Damaged {
             file: file.clone(),
             section: None,
             page: None,
             offset: offset + error.offset as u64,
             reason: format!("{}: {}", error.structure, error.reason),
         }
+        .into()
     }
 }

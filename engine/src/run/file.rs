@@ -13,7 +13,7 @@ use stoa_format::{DecodeError, FileId, KeyEpoch, PoolId};
 
 use super::cache::Plain;
 use super::frames::Buffer;
-use super::{RunEnv, RunError, SectionPages};
+use super::{RunEnv, RunError, RunFault, SectionPages};
 use crate::keys::{DataKey, FileKeys};
 
 /// Which run file this is.
@@ -132,12 +132,14 @@ impl RunFile {
 
     /// Reads a page and opens it: its plain text.
     pub(super) fn read_page(&self, id: PageId, entry: &PageEntry) -> Result<Plain, RunError> {
-        let damaged = |reason: &str| RunError::Damaged {
-            file: self.name.clone(),
-            section: id.of,
-            page: Some(id.page),
-            offset: entry.offset,
-            reason: reason.to_owned(),
+        let damaged = |reason: &str| {
+            RunError::from(RunFault::Damaged {
+                file: self.name.clone(),
+                section: id.of,
+                page: Some(id.page),
+                offset: entry.offset,
+                reason: reason.to_owned(),
+            })
         };
         let mut bytes = self.read(entry.offset, FRAME_BYTES + entry.sealed_bytes as usize)?;
         let (frame, sealed) = PageFrame::split(&bytes).map_err(|e| damaged(e.reason))?;
@@ -181,7 +183,7 @@ impl RunFile {
             .key
             .open(&PageId::FOOTER.associated_data(&header), sealed, &mut plain)
             .map_err(|_| self.damaged(at, DecodeError::new("footer", 0, "tag does not match")))?;
-        let footer = Footer::decode(&plain).map_err(|e| self.damaged(at, DecodeError { offset: 0, ..e }))?;
+        let footer = Footer::decode(&plain).map_err(|e| self.damaged(at, e.at(0)))?;
         let sections = footer.sections.into_iter().enumerate();
         let sections: Vec<_> = sections.map(|(i, section)| Arc::new(SectionPages::new(i as u16, section))).collect();
         self.check_root(&sections, sealed, &trailer)?;
@@ -195,7 +197,8 @@ impl RunFile {
             return Err(self.damaged(0, DecodeError::new("run header", 16, "is another file's")));
         }
         if !self.keys.commits_to(&header.commitment) {
-            return Err(RunError::Key { file: self.name.clone(), reason: "sealed under another data key or salt" });
+            let reason = "sealed under another data key or salt";
+            return Err(RunFault::Key { file: self.name.clone(), reason }.into());
         }
         Ok(header)
     }
@@ -223,7 +226,7 @@ impl RunFile {
 
     fn read(&self, offset: u64, len: usize) -> Result<Buffer, RunError> {
         let io = |e: std::io::Error| match e.kind() {
-            std::io::ErrorKind::NotFound => RunError::Missing { file: self.name.clone() },
+            std::io::ErrorKind::NotFound => RunFault::Missing { file: self.name.clone() }.into(),
             _ => RunError::io(&self.name, e),
         };
         let file = self.env.handles.get(self.handle, &*self.env.io, &self.path).map_err(io)?;

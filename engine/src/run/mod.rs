@@ -23,7 +23,7 @@ mod writer;
 
 pub use cache::{PageCache, Plain};
 pub use env::{RunEnv, RunLimits};
-pub use error::RunError;
+pub use error::{RunError, RunFault};
 pub use file::{RunFile, RunIdentity};
 pub use handles::FileHandles;
 pub use verify::{Finding, check_sums};

@@ -12,7 +12,7 @@ use stoa_format::sorted::{FilterPage, SortedPage};
 use stoa_format::{DecodeError, run};
 
 use super::cache::{Plain, Slots};
-use super::{OpenPage, PageBody, RunError, RunFile};
+use super::{OpenPage, PageBody, RunError, RunFault, RunFile};
 
 /// The ordinals that a run has cells for.
 #[derive(Debug)]
@@ -119,6 +119,14 @@ impl SectionPages {
         }
     }
 
+    /// Page `page`, if it is open already; it is kept.
+    #[inline]
+    pub(crate) fn open_page<'g>(&self, page: usize, guard: &'g Guard) -> Option<&'g PageBody> {
+        let open = self.slots.get(page, guard)?;
+        open.touch();
+        Some(&open.body)
+    }
+
     /// The same, to keep for longer than a guard.
     pub(crate) fn held(&self, file: &RunFile, page: usize, caching: Caching) -> Result<Shared<OpenPage>, RunError> {
         match self.slots.held(page) {
@@ -203,13 +211,14 @@ impl SectionPages {
     /// Damage in a page's plain text: the offset is the page's, since what is inside is sealed.
     #[cold]
     pub(crate) fn damaged(&self, file: &RunFile, page: usize, error: DecodeError) -> RunError {
-        RunError::Damaged {
+        RunFault::Damaged {
             file: file.name().clone(),
             section: Some(self.id()),
             page: Some(page as u32),
             offset: self.section.pages.get(page).map_or(run::HEADER_BYTES as u64, |entry| entry.offset),
             reason: format!("{}: {}", error.structure, error.reason),
         }
+        .into()
     }
 
     /// Damage: a page of another kind than its place asks for.

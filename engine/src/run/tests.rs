@@ -40,6 +40,10 @@ fn flush(yard: &Yard) -> FinishedRun {
 }
 
 /// Reads all of what [`flush`] wrote; the first error, if any read fails. Panics at a wrong answer.
+fn fault_of<T>(result: Result<T, RunError>) -> RunFault {
+    result.err().expect("a refusal").fault().clone()
+}
+
 fn read_all(file: &std::sync::Arc<RunFile>) -> Result<(), RunError> {
     let mut first_error = Ok(());
     let mut note = |result: Result<(), RunError>| {
@@ -115,15 +119,15 @@ fn a_file_does_not_open_under_another_key_salt_or_root() {
     let right = run.file_ref(1);
     let mut salt = right.clone();
     salt.salt[0] ^= 1;
-    assert!(matches!(yard.open_ref(&salt).section_ids(), Err(RunError::Key { .. })));
+    assert!(matches!(fault_of(yard.open_ref(&salt).section_ids()), RunFault::Key { .. }));
     let mut root = right.clone();
     root.root[0] ^= 1;
-    assert!(matches!(yard.open_ref(&root).section_ids(), Err(RunError::Damaged { .. })));
+    assert!(matches!(fault_of(yard.open_ref(&root).section_ids()), RunFault::Damaged { .. }));
     let mut epoch = right.clone();
     epoch.key_epoch.0 += 1;
-    assert!(matches!(yard.open_ref(&epoch).section_ids(), Err(RunError::Damaged { .. })));
+    assert!(matches!(fault_of(yard.open_ref(&epoch).section_ids()), RunFault::Damaged { .. }));
     let other = RunFile::new(&yard.env, yard.dir(), testing::POOL, &right, &DataKey::from_bytes(&[2; 32]));
-    assert!(matches!(other.section_ids(), Err(RunError::Key { .. })));
+    assert!(matches!(fault_of(other.section_ids()), RunFault::Key { .. }));
 }
 
 #[test]
@@ -235,7 +239,7 @@ fn a_cut_file_is_refused_at_every_length() {
     let bytes = yard.bytes(&run);
     for len in [0, 1, 127, 128, 5000, bytes.len() - 65, bytes.len() - 64, bytes.len() - 1] {
         yard.overwrite(&run, &bytes[..len]);
-        assert!(matches!(yard.open(&run).section_ids(), Err(RunError::Damaged { .. })), "cut to {len}");
+        assert!(matches!(fault_of(yard.open(&run).section_ids()), RunFault::Damaged { .. }), "cut to {len}");
         let mut findings = Vec::new();
         let path = yard.dir().join(run.identity.name());
         check_sums(&*yard.io, &path, &run.identity.name().into(), &mut findings).unwrap();

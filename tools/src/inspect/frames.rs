@@ -165,7 +165,7 @@ pub(crate) fn scan_history(bytes: &[u8]) -> History {
             Ok(Some(_)) => frames.push(Frame { offset: at, body: at + RECORD_BYTES..end, outer: None }),
             Ok(None) => break,
             Err(fault) => {
-                faults.push(DecodeError { offset: at, ..fault });
+                faults.push(fault.at(at));
                 // A damaged body leaves the next record where it is; a damaged length does not.
                 if end > bytes.len() || faults.len() > frames.len() + header.count as usize {
                     break;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stoa_engine::pool::schema::Schema;
-use stoa_engine::run::{Finding as RunFinding, RunEnv, RunError, RunFile, RunIdentity, RunLimits, check_sums};
+use stoa_engine::run::{
+    Finding as RunFinding, RunEnv, RunError, RunFault, RunFile, RunIdentity, RunLimits, check_sums,
+};
 use stoa_format::manifest::{FileRef, SectionContent, decode_copy};
 use stoa_format::run::{HEADER_BYTES, Header, SectionId};
 use stoa_format::{AttrId, FileId, PoolId};
@@ -134,7 +136,7 @@ impl Verification<'_> {
             let mut found = Vec::new();
             let checked = match check_sums(&*self.site.io, &path, &name, &mut found) {
                 Ok(checked) => checked,
-                Err(RunError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if is_gone(&error) => continue,
                 Err(error) => {
                     self.find_in(Some(pool), &name, 0, error.to_string(), RUN_DAMAGED);
                     continue;
@@ -238,7 +240,7 @@ impl Verification<'_> {
         let run = RunFile::new(env, &dir, pool, file, data_key);
         let mut found = Vec::new();
         let checked = run.verify(&mut found);
-        let vanished = found.iter().any(|finding| matches!(&finding.error, RunError::Missing { .. }));
+        let vanished = found.iter().any(|finding| matches!(finding.error.fault(), RunFault::Missing { .. }));
         if vanished {
             return false;
         }
@@ -262,9 +264,9 @@ impl Verification<'_> {
     }
 
     fn run_finding(&mut self, pool: PoolId, name: &str, finding: RunFinding, schema: Option<&Schema>) {
-        let (offset, page, section, what) = match &finding.error {
-            RunError::Damaged { section, page, offset, reason, .. } => (Some(*offset), *page, *section, reason.clone()),
-            RunError::Key { reason, .. } => (Some(48), None, None, (*reason).to_owned()),
+        let (offset, page, section, what) = match finding.error.fault() {
+            RunFault::Damaged { section, page, offset, reason, .. } => (Some(*offset), *page, *section, reason.clone()),
+            RunFault::Key { reason, .. } => (Some(48), None, None, (*reason).to_owned()),
             other => (None, None, None, other.to_string()),
         };
         // The same place may be found without the key and again, with more to say, with it.
@@ -286,6 +288,11 @@ impl Verification<'_> {
 fn is_fresh(path: &Path) -> bool {
     let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
     modified.map_or(true, |at| at.elapsed().is_ok_and(|age| age < Duration::from_secs(10)))
+}
+
+/// Whether the file went while it was looked for.
+fn is_gone(error: &RunError) -> bool {
+    matches!(error.fault(), RunFault::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 fn schema_of(keys: &PoolKeys) -> Option<Schema> {

@@ -121,7 +121,7 @@ fn canonical<'a>(
     out
 }
 
-const fn fault(reason: &'static str) -> DecodeError {
+fn fault(reason: &'static str) -> DecodeError {
     DecodeError::new("schema", 0, reason)
 }
 

@@ -23,7 +23,7 @@ use crate::io::read_whole;
 use crate::pool::Pool;
 use crate::pool::open::{OpenPool, lock};
 use crate::pool::snapshot::Snapshot;
-use crate::run::RunError;
+use crate::run::RunFault;
 
 /// No more findings than this are kept of one pool.
 const FINDINGS_MAX: usize = 1000;
@@ -293,26 +293,26 @@ impl OpenPool {
             what: String::new(),
             remedy: RESTORE,
         };
-        match finding.error {
-            RunError::Damaged { file, section, page, offset, reason } => {
+        match finding.error.fault() {
+            RunFault::Damaged { file, section, page, offset, reason } => {
                 out.file = file.to_string();
-                out.offset = Some(offset);
-                out.page = page;
+                out.offset = Some(*offset);
+                out.page = *page;
                 out.attribute = section.and_then(|section| self.section_name(section));
-                out.what = reason + &lost;
+                out.what = format!("{reason}{lost}");
             }
-            RunError::Missing { file } => {
+            RunFault::Missing { file } => {
                 out.file = file.to_string();
                 out.offset = Some(0);
                 out.what = "is missing".to_owned();
             }
-            RunError::Io { file, source } => {
+            RunFault::Io { file, source } => {
                 out.file = file.to_string();
                 out.what = source.to_string();
             }
-            RunError::Key { file, reason } => {
+            RunFault::Key { file, reason } => {
                 out.file = file.to_string();
-                out.what = reason.to_owned();
+                out.what = (*reason).to_owned();
             }
             other => out.what = other.to_string(),
         }
