@@ -13,6 +13,7 @@ pub mod install;
 pub mod keyfile;
 pub mod manifest;
 pub mod ops;
+pub mod prefetch;
 pub mod run;
 pub mod sorted;
 pub mod store;

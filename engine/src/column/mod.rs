@@ -22,10 +22,11 @@ use std::sync::{Arc, OnceLock};
 use sdd::Guard;
 use smallvec::SmallVec;
 use stoa_format::column::{Cell, ColumnKind, ColumnPage, PageView, Scratch, Sought};
+use stoa_format::prefetch::prefetch_value;
 use stoa_format::run::{PageEntry, PagePlace, SectionId, SectionSummary};
 use stoa_format::{DecodeError, Ordinal};
 
-use crate::run::{Caching, PageBody, Plain, RunError, RunFile, SectionPages};
+use crate::run::{Caching, OpenPage, PageBody, Plain, RunError, RunFile, SectionPages};
 
 pub use crate::run::OrdinalSet;
 use marks::Marks;
@@ -124,19 +125,10 @@ impl ColumnRun {
     /// If the page cannot be read.
     #[inline]
     pub fn find_cell<'g>(&'g self, ordinal: Ordinal, guard: &'g Guard) -> Result<FoundCell<'g>, RunError> {
-        match self.open_page(ordinal, guard) {
+        let open_page = |opened: &'g OpenedColumn| opened.pages.open_page(opened.page_of(ordinal.0)?, guard);
+        match self.opened.get().and_then(open_page) {
             Some(page) => Ok(FoundCell::new(self, page, ordinal)),
             None => self.find_cell_in_file(ordinal, guard),
-        }
-    }
-
-    /// The page that has `ordinal`, if it is open already.
-    #[inline]
-    fn open_page<'g>(&self, ordinal: Ordinal, guard: &'g Guard) -> Option<&'g OpenColumnPage> {
-        let opened = self.opened.get()?;
-        match opened.pages.open_page(opened.page_of(ordinal.0)?, guard)? {
-            PageBody::Column(page) => Some(page),
-            _ => None,
         }
     }
 
@@ -144,8 +136,11 @@ impl ColumnRun {
     fn find_cell_in_file<'g>(&'g self, ordinal: Ordinal, guard: &'g Guard) -> Result<FoundCell<'g>, RunError> {
         let opened = self.opened()?;
         let Some(index) = opened.page_of(ordinal.0) else { return Ok(FoundCell::default()) };
-        let page = opened.pages.page(&self.file, index, Caching::Keep, guard)?;
-        Ok(FoundCell::new(self, self.column_page(&opened.pages, page, index)?, ordinal))
+        let page = match opened.pages.open_page(index, guard) {
+            Some(page) => page,
+            None => opened.pages.read_page(&self.file, index, Caching::Keep, guard)?,
+        };
+        Ok(FoundCell::new(self, page, ordinal))
     }
 
     /// What the run says about `ordinal`.
@@ -180,7 +175,7 @@ impl ColumnRun {
                 let found: Result<SmallVec<[_; AT_ONCE]>, _> =
                     some.iter().map(|ordinal| self.find_cell(*ordinal, &guard)).collect();
                 let mut found = found?;
-                std::hint::black_box(found.iter_mut().fold(0, |seen, cell| seen ^ cell.touch()));
+                found.iter_mut().for_each(FoundCell::look);
                 for (ordinal, cell) in some.iter().zip(&found) {
                     cell.with_in(&mut room, |cell| visit(*ordinal, cell))?;
                 }
@@ -296,7 +291,7 @@ impl ColumnRun {
 #[derive(Default, Clone, Copy)]
 pub struct FoundCell<'g> {
     /// Small, and made in registers: a score of them is made for each user.
-    place: Option<(&'g ColumnRun, &'g OpenColumnPage)>,
+    place: Option<(&'g ColumnRun, &'g OpenPage)>,
     ordinal: Ordinal,
     entry: Entry,
 }
@@ -323,20 +318,19 @@ impl Entry {
 
 impl<'g> FoundCell<'g> {
     #[inline]
-    fn new(run: &'g ColumnRun, page: &'g OpenColumnPage, ordinal: Ordinal) -> Self {
+    fn new(run: &'g ColumnRun, page: &'g OpenPage, ordinal: Ordinal) -> Self {
+        prefetch_value(page);
         Self { place: Some((run, page)), ordinal, entry: Entry::Unknown }
     }
 
-    /// Looks at the cell's place, so that the cell is near when it is read. What is answered means nothing; it is
-    /// there to be used, lest the look be left out.
+    /// Looks for the cell in its page and asks memory for it, so that it is near when it is read.
     #[inline]
-    pub fn touch(&mut self) -> u8 {
-        let Some((_, page)) = self.place else { return 0 };
+    pub fn look(&mut self) {
+        let Some((_, OpenPage { body: PageBody::Column(page), .. })) = self.place else { return };
         let page = page.view();
         self.entry = Entry::of(page, self.ordinal);
-        match self.entry {
-            Entry::At(entry) => page.touch(usize::from(entry)),
-            _ => 0,
+        if let Entry::At(entry) = self.entry {
+            page.prefetch(usize::from(entry));
         }
     }
 
@@ -348,6 +342,10 @@ impl<'g> FoundCell<'g> {
     #[inline]
     pub fn with_in<R>(&self, room: &mut Vec<u8>, read: impl FnOnce(Cell<'_>) -> R) -> Result<R, RunError> {
         let Some((run, page)) = self.place else { return Ok(read(Cell::Missing)) };
+        page.touch();
+        let PageBody::Column(page) = &page.body else {
+            return Err(run.damaged(self.ordinal, DecodeError::new("page", 0, "is of another kind than its section")));
+        };
         let page = page.view();
         let entry = match self.entry {
             Entry::Unknown => Entry::of(page, self.ordinal),

@@ -56,7 +56,7 @@ fn check(stack: &ColumnStack, model: &Model, from: u64) {
             assert_eq!(run.get(Ordinal(ordinal)).unwrap(), expected);
             let guard = Guard::new();
             let mut found = run.find_cell(Ordinal(ordinal), &guard).unwrap();
-            found.touch();
+            found.look();
             assert_eq!(found.with_in(&mut Vec::new(), |cell| cell.into_owned()).unwrap(), expected);
         }
     }

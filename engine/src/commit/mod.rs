@@ -13,6 +13,9 @@ pub(crate) mod conflicts;
 mod handoff;
 #[cfg(test)]
 mod handoff_tests;
+mod promise;
+#[cfg(test)]
+mod promise_tests;
 pub(crate) mod sequence;
 
 use std::sync::{Arc, MutexGuard};
@@ -31,6 +34,7 @@ use crate::store::catalogue::Catalogue;
 use crate::wal::{Log, Room};
 
 use handoff::Handoff;
+use promise::promise;
 use sequence::{Frame, sequence};
 
 /// A draft that was beaten this often is prepared by the leader itself, who cannot be beaten.
@@ -397,17 +401,17 @@ impl Shared {
     }
 
     fn send_and_wait(&self, target: Target, work: Work, frees_room: bool) -> Reply {
-        let (send, receive) = std::sync::mpsc::sync_channel(1);
-        let done = Box::new(move |reply| drop(send.send(reply)));
+        let (promise, promised) = promise();
+        let done = Box::new(move |reply| promise.keep(reply));
         self.pipeline.enqueue(target, work, frees_room, done);
         self.pipeline.lead_now(self);
         if !self.has_threads() {
             // Nobody else would take it up.
             self.pipeline.handoff.lead_in_turn(|log, batch| self.pipeline.lead(self, log, batch));
         }
-        receive
-            .recv()
-            .unwrap_or_else(|_| Reply::Failed(Error::new(ErrorKind::InDoubt, "the store was closed meanwhile")))
+        promised
+            .wait()
+            .unwrap_or_else(|| Reply::Failed(Error::new(ErrorKind::InDoubt, "the store was closed meanwhile")))
     }
 
     fn wake_commit(&self) {

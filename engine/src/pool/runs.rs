@@ -13,7 +13,7 @@ use stoa_format::{AttrId, Keyspace, Ordinal, PoolId, Seq};
 
 use super::keyspace::{flat_key, split_flat};
 use super::schema::Schema;
-use super::value::{AttrType, CellValue};
+use super::value::{AttrType, CellValue, Value};
 use crate::column::{ColumnRun, ColumnStack};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{Direction, KeyCursor, MergeCursor, Sole, SortedCursor, SortedRun, SortedStack};
@@ -30,6 +30,17 @@ pub enum OwnedCell {
 }
 
 impl OwnedCell {
+    /// A value's cell, without a copy; `None` for several values, which have none.
+    pub fn of_value(value: Value) -> Option<Self> {
+        Some(match value {
+            Value::Int(value) | Value::Time(value) => Self::Int(value),
+            Value::Bool(value) => Self::Int(i64::from(value)),
+            Value::Str(text) | Value::Json(text) => Self::Bytes(text.into_boxed_bytes().into()),
+            Value::Bytes(raw) => Self::Bytes(raw.into()),
+            Value::Multi(_) => return None,
+        })
+    }
+
     /// The number, if it is one.
     pub fn as_int(&self) -> Option<i64> {
         match self {

@@ -300,11 +300,11 @@ impl Snapshot {
 
     /// The user of that sub.
     pub(crate) fn find_sub(&self, sub: Sub) -> Result<Option<Ordinal>> {
-        Ok(self.sub_owner(sub)?.map(|(ordinal, _)| ordinal))
+        Ok(self.owner(UserKey::Sub(sub))?.map(|(ordinal, _)| ordinal))
     }
 
-    fn sub_owner(&self, sub: Sub) -> Result<Option<Owner>> {
-        let hash = leaf_hash(&self.pool.digest_key, &sub.text());
+    /// The user of that sub, by the hash of its leaf in the digest tree.
+    pub(crate) fn sub_owner(&self, sub: Sub, hash: u64) -> Result<Option<Owner>> {
         let mut room = Vec::new();
         self.find_owner(AttrId::SUB, hash, |deltas, ordinal| {
             let is_it = |cell: Option<CellValue<'_>>| matches!(cell, Some(CellValue::Bytes(bytes)) if *bytes == sub.0);
@@ -374,7 +374,7 @@ impl Snapshot {
     /// The same, with what the memtables say of the user.
     pub(crate) fn owner(&self, user: UserKey<'_>) -> Result<Option<Owner>> {
         match user {
-            UserKey::Sub(sub) => self.sub_owner(sub),
+            UserKey::Sub(sub) => self.sub_owner(sub, leaf_hash(&self.pool.digest_key, &sub.text())),
             UserKey::Alias(attr, value) => self.alias_owner(self.alias_attribute(attr)?, value),
             UserKey::Login(text) => {
                 let mut found: Option<Owner> = None;
@@ -416,12 +416,7 @@ impl Snapshot {
 
     /// A user's sub.
     pub(crate) fn sub_of(&self, ordinal: Ordinal) -> Result<Sub> {
-        match self.cell(ordinal, AttrId::SUB)? {
-            Some(OwnedCell::Bytes(bytes)) => <[u8; 16]>::try_from(&bytes[..])
-                .map(Sub)
-                .map_err(|_| Error::damaged("a user's sub is not 16 bytes; run stoa verify")),
-            _ => Err(Error::damaged("a user has no sub; run stoa verify")),
-        }
+        self.with_cell(&self.deltas(ordinal), ordinal, AttrId::SUB, &mut Vec::new(), sub_in)?
     }
 
     /// The values of a multi-valued attribute, sorted bytewise.
@@ -471,6 +466,16 @@ impl Snapshot {
     pub fn config_names(&self) -> Vec<Box<str>> {
         let names = self.version.documents.by_name.keys();
         names.filter_map(|name| name.strip_prefix(CONFIG_PREFIX)).map(Into::into).collect()
+    }
+}
+
+/// The sub in its cell.
+pub(crate) fn sub_in(cell: Option<CellValue<'_>>) -> Result<Sub> {
+    match cell {
+        Some(CellValue::Bytes(bytes)) => {
+            bytes.try_into().map(Sub).map_err(|_| Error::damaged("a user's sub is not 16 bytes; run stoa verify"))
+        }
+        _ => Err(Error::damaged("a user has no sub; run stoa verify")),
     }
 }
 

@@ -108,23 +108,33 @@ impl SectionPages {
         caching: Caching,
         guard: &'g Guard,
     ) -> Result<&'g PageBody, RunError> {
-        match self.slots.get(page, guard) {
+        match self.open_page(page, guard) {
             Some(open) => {
                 if caching == Caching::Keep {
                     open.touch();
                 }
                 Ok(&open.body)
             }
-            None => Ok(&self.read(file, page, caching)?.get_guarded_ref(guard).body),
+            None => Ok(&self.read_page(file, page, caching, guard)?.body),
         }
     }
 
-    /// Page `page`, if it is open already; it is kept.
+    /// Page `page`, if it is open already. Nothing of the page itself is looked at.
     #[inline]
-    pub(crate) fn open_page<'g>(&self, page: usize, guard: &'g Guard) -> Option<&'g PageBody> {
-        let open = self.slots.get(page, guard)?;
-        open.touch();
-        Some(&open.body)
+    pub(crate) fn open_page<'g>(&self, page: usize, guard: &'g Guard) -> Option<&'g OpenPage> {
+        self.slots.get(page, guard)
+    }
+
+    /// Page `page`, read from disk.
+    #[cold]
+    pub(crate) fn read_page<'g>(
+        &self,
+        file: &RunFile,
+        page: usize,
+        caching: Caching,
+        guard: &'g Guard,
+    ) -> Result<&'g OpenPage, RunError> {
+        Ok(self.read(file, page, caching)?.get_guarded_ref(guard))
     }
 
     /// The same, to keep for longer than a guard.

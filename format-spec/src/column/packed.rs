@@ -5,6 +5,7 @@
 //! bytes at any number's first byte. A width of 0 means that all are 0 and the area is the 8 zero bytes.
 
 use crate::DecodeError;
+use crate::prefetch::prefetch;
 
 /// Zero bytes behind the packed bits.
 const PAD_BYTES: usize = 8;
@@ -62,11 +63,11 @@ impl PackedAt {
         Packed::new(&page[self.at as usize..], u32::from(self.width))
     }
 
-    /// The first byte of number `i`; 0 if there is none.
+    /// Asks memory for number `i`.
     #[inline]
-    pub(crate) fn touch(&self, page: &[u8], i: usize) -> u8 {
+    pub(crate) fn prefetch(&self, page: &[u8], i: usize) {
         let byte = (i as u64 * u64::from(self.width)) >> 3;
-        page.get(self.at as usize + byte as usize).copied().unwrap_or(0)
+        prefetch(page, self.at as usize + byte as usize);
     }
 
     /// Number `i` of the area.

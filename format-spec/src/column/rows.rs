@@ -12,6 +12,7 @@
 //! time lose those that are alike.
 
 use crate::DecodeError;
+use crate::prefetch::prefetch;
 use crate::run::fields::Fields;
 
 const NAME: &str = "row block";
@@ -130,10 +131,10 @@ impl RowsAt {
         &page[at..at + width]
     }
 
-    /// The first stored byte of row `i`; 0 if there is none.
+    /// Asks memory for the stored bytes of row `i`.
     #[inline]
-    pub(crate) fn touch(&self, page: &[u8], i: usize) -> u8 {
-        page.get(self.rows_at as usize + i * usize::from(self.stored_bytes)).copied().unwrap_or(0)
+    pub(crate) fn prefetch(&self, page: &[u8], i: usize) {
+        prefetch(page, self.rows_at as usize + i * usize::from(self.stored_bytes));
     }
 
     /// Row `i`, whole, in the first [`Self::row_bytes`] bytes.

@@ -17,6 +17,7 @@
 
 use super::packed::{self, PackedAt};
 use crate::DecodeError;
+use crate::prefetch::prefetch;
 use crate::run::fields::Fields;
 
 const NAME: &str = "string block";
@@ -87,12 +88,12 @@ impl StringsAt {
         line(i, self.slope).wrapping_add(i64::from(self.base)).wrapping_add(residual as i64)
     }
 
-    /// Looks at where string `i` starts, as far as that is known without a look at its place, and at its place.
+    /// Asks memory for where string `i` starts, as far as that is known without a look at its place, and for its place.
     #[inline]
-    pub(crate) fn touch(&self, page: &[u8], i: usize) -> u8 {
+    pub(crate) fn prefetch(&self, page: &[u8], i: usize) {
         let near = line(i, self.slope).wrapping_add(i64::from(self.data_at));
-        let near = usize::try_from(near).ok().and_then(|near| page.get(near)).copied();
-        near.unwrap_or(0) ^ self.residuals.touch(page, i)
+        prefetch(page, usize::try_from(near).unwrap_or(usize::MAX));
+        self.residuals.prefetch(page, i);
     }
 
     /// String `i` of the page that this was read from.

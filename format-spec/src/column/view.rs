@@ -88,18 +88,17 @@ impl<'p> PageView<'p> {
         })
     }
 
-    /// Looks at where the value of entry `entry` stands, so that it is near when it is read. What is answered means
-    /// nothing; it is there to be used, lest the look be left out.
+    /// Asks memory for the value of entry `entry`, so that it is near when it is read.
     #[inline]
-    pub fn touch(self, entry: usize) -> u8 {
+    pub fn prefetch(self, entry: usize) {
         let page = self.bytes;
         match &self.places.values {
             ValuesAt::Int { offsets: numbers, .. } | ValuesAt::Dictionary { codes: numbers, .. } => {
-                numbers.touch(page, entry)
+                numbers.prefetch(page, entry)
             }
-            ValuesAt::Rows(rows) => rows.touch(page, entry),
-            ValuesAt::Strings(strings) | ValuesAt::Password { raw: strings, .. } => strings.touch(page, entry),
-            ValuesAt::Compressed(strings) => strings.strings().touch(page, entry),
+            ValuesAt::Rows(rows) => rows.prefetch(page, entry),
+            ValuesAt::Strings(strings) | ValuesAt::Password { raw: strings, .. } => strings.prefetch(page, entry),
+            ValuesAt::Compressed(strings) => strings.strings().prefetch(page, entry),
         }
     }
 

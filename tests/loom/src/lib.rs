@@ -1,7 +1,7 @@
 //! The engine's protocols between threads, compiled from the engine's own files with loom's mutexes,
 //! condition variables and atomics, and tried in every order of events that the memory model of C11
-//! allows (within a bound of preemptions): the hand-off of commits, the watermark, and the pinning of
-//! a version while others are swapped in.
+//! allows (within a bound of preemptions): the hand-off of commits, the answers to them, the watermark, and the
+//! pinning of a version while others are swapped in.
 //!
 //! `make test-loom` runs it: `RUSTFLAGS="--cfg loom" cargo test -p stoa-loom --target-dir target/loom`.
 //! A crate of its own, so that loom's flag recompiles loom alone and not the engine's dependencies.
@@ -19,17 +19,20 @@ pub struct Seq(
 
 /// What the engine's files take for `crate::sync`.
 mod sync {
-    pub(crate) use loom::sync::atomic::AtomicU64;
-    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
-    pub(crate) use loom::thread::yield_now;
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64};
+    pub(crate) use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
+    pub(crate) use loom::thread::{Thread, current, park, yield_now};
 }
 
 #[path = "../../../engine/src/commit/handoff.rs"]
 mod handoff;
+#[path = "../../../engine/src/commit/promise.rs"]
+mod promise;
 #[path = "../../../engine/src/pool/watermark.rs"]
 mod watermark;
 
 mod handoff_tests;
+mod promise_tests;
 mod watermark_tests;
 
 /// What one thread waits for and another gives; loom's own `Notify` may wake for nothing.

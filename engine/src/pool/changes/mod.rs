@@ -148,7 +148,7 @@ fn values_of(
             None => None,
         };
         values.push(match (cell, attribute) {
-            (Some(cell), Some(attribute)) => Some(cell_value(attribute, &cell)?),
+            (Some(cell), Some(attribute)) => Some(cell_value(attribute, cell.as_cell())?),
             (Some(cell), None) => built_in_value(*attr, &cell),
             (None, _) => None,
         });

@@ -9,6 +9,11 @@ use crate::pool::runs::OwnedCell;
 pub(super) struct StagedCells(Vec<(AttrId, Option<OwnedCell>)>);
 
 impl StagedCells {
+    /// With room for what a new user has.
+    pub(super) fn of_new_user() -> Self {
+        Self(Vec::with_capacity(24))
+    }
+
     /// What is staged for an attribute, if anything.
     pub(super) fn get(&self, attr: AttrId) -> Option<&Option<OwnedCell>> {
         let at = self.position(attr).ok()?;

@@ -27,7 +27,7 @@ pub(crate) use setall::SetColumns;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,7 +38,7 @@ use super::record::AnswerRecord;
 use super::request::{Committed, Op, Outcome, Status, Transaction, UserRef};
 use super::runs::OwnedCell;
 use super::schema::{Attribute, Schema};
-use super::snapshot::{Snapshot, UserDeltas, damaged, no_user};
+use super::snapshot::{Snapshot, UserDeltas, damaged, no_user, sub_in};
 use super::value::{CellValue, Value};
 use crate::digest::fact::{fact, leaf_hash};
 use crate::error::{Error, Result};
@@ -163,7 +163,7 @@ impl<'a> Draft<'a> {
             documents: BTreeMap::new(),
             digests: BTreeMap::new(),
             claims: Vec::new(),
-            events: Vec::new(),
+            events: Vec::with_capacity(64),
             reads: Conflicts::default(),
             writes: Conflicts::default(),
             exclusive: false,
@@ -255,16 +255,23 @@ impl<'a> Draft<'a> {
         {
             return Ok(Some(ordinal).filter(|ordinal| !self.users[ordinal].deleted));
         }
-        let owner = self.snapshot.owner(user.into())?;
-        let found = owner.as_ref().map(|(ordinal, _)| *ordinal);
-        if let Some(ordinal) = found {
-            *self.deltas.get_mut() = owner;
-            self.reads.insert(user_conflict(ordinal));
-            if self.users.get(&ordinal).is_some_and(|user| user.deleted) {
-                return Ok(None);
+        let owner = match user {
+            UserRef::Sub(sub) => {
+                let (_, leaf) = self.leaf(*sub);
+                self.snapshot.sub_owner(*sub, leaf)?
             }
+            _ => self.snapshot.owner(user.into())?,
+        };
+        let Some((ordinal, _)) = owner else { return Ok(None) };
+        *self.deltas.get_mut() = owner;
+        self.reads.insert(user_conflict(ordinal));
+        if self.users.get(&ordinal).is_some_and(|user| user.deleted) {
+            return Ok(None);
         }
-        Ok(found)
+        if let UserRef::Sub(sub) = user {
+            self.begin(ordinal, *sub);
+        }
+        Ok(Some(ordinal))
     }
 
     fn require(&mut self, user: &UserRef) -> Result<Ordinal> {
@@ -274,12 +281,17 @@ impl<'a> Draft<'a> {
     /// The draft of a user, begun if need be.
     fn user(&mut self, ordinal: Ordinal) -> Result<&mut UserDraft> {
         if !self.users.contains_key(&ordinal) {
-            let sub = self.snapshot.sub_of(ordinal)?;
-            self.by_sub.insert(sub, ordinal);
-            let draft = UserDraft { sub, created: false, deleted: false, cells: StagedCells::default() };
-            self.users.insert(ordinal, draft);
+            let sub = self.with_stored(ordinal, AttrId::SUB, sub_in)??;
+            self.begin(ordinal, sub);
         }
         self.users.get_mut(&ordinal).ok_or_else(no_user)
+    }
+
+    /// Begins the draft of a stored user, unless it is begun.
+    fn begin(&mut self, ordinal: Ordinal, sub: Sub) {
+        self.by_sub.insert(sub, ordinal);
+        let draft = || UserDraft { sub, created: false, deleted: false, cells: StagedCells::default() };
+        self.users.entry(ordinal).or_insert_with(draft);
     }
 
     fn sub(&mut self, ordinal: Ordinal) -> Result<Sub> {
@@ -287,28 +299,41 @@ impl<'a> Draft<'a> {
     }
 
     fn cell(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<OwnedCell>> {
-        match self.users.get(&ordinal) {
-            Some(user) => match user.cells.get(attr) {
-                Some(cell) => Ok(cell.clone()),
-                None if user.created => Ok(None),
-                None => self.stored(ordinal, attr),
-            },
-            None => self.stored(ordinal, attr),
-        }
+        self.with_cell(ordinal, attr, |cell| cell.map(OwnedCell::from))
     }
 
-    /// A cell as it was before the transaction.
-    fn stored(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<OwnedCell>> {
+    /// Gives a cell as the transaction leaves it to `read`, which must ask for no other, without a copy.
+    fn with_cell<R>(&self, ordinal: Ordinal, attr: AttrId, read: impl FnOnce(Option<CellValue<'_>>) -> R) -> Result<R> {
+        if let Some(user) = self.users.get(&ordinal) {
+            match user.cells.get(attr) {
+                Some(cell) => return Ok(read(cell.as_ref().map(OwnedCell::as_cell))),
+                None if user.created => return Ok(read(None)),
+                None => {}
+            }
+        }
+        self.with_stored(ordinal, attr, read)
+    }
+
+    /// The same, as it was before the transaction.
+    fn with_stored<R>(
+        &self,
+        ordinal: Ordinal,
+        attr: AttrId,
+        read: impl FnOnce(Option<CellValue<'_>>) -> R,
+    ) -> Result<R> {
         let mut last = self.deltas.borrow_mut();
         let (_, deltas) = match &mut *last {
             Some(last) if last.0 == ordinal => last,
             other => other.insert((ordinal, self.snapshot.deltas(ordinal))),
         };
-        self.snapshot.cell_under(deltas, ordinal, attr)
+        self.snapshot.with_cell(deltas, ordinal, attr, &mut Vec::new(), read)
     }
 
     fn int(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<i64>> {
-        Ok(self.cell(ordinal, attr)?.and_then(|cell| cell.as_int()))
+        self.with_cell(ordinal, attr, |cell| match cell {
+            Some(CellValue::Int(value)) => Some(value),
+            _ => None,
+        })
     }
 
     fn key(&mut self, flat: &Bytes) -> Result<Option<Bytes>> {
@@ -329,7 +354,7 @@ impl<'a> Draft<'a> {
             out.insert(Bytes::from(flat), Bytes::copy_from_slice(value));
             Ok(ControlFlow::Continue(()))
         })?;
-        for (flat, staged) in self.keys.range(prefix.clone()..).take_while(|(flat, _)| flat.starts_with(prefix)) {
+        for (flat, staged) in self.staged_keys(prefix) {
             match staged {
                 Some(value) => out.insert(flat.clone(), value.clone()),
                 None => out.remove(flat),
@@ -340,18 +365,22 @@ impl<'a> Draft<'a> {
 
     /// The ordinals at the end of all keys with `prefix`, staged ones over stored ones.
     fn ordinals_with(&self, prefix: &Bytes) -> Result<Vec<Ordinal>> {
-        let staged = || self.keys.range(prefix.clone()..).take_while(|(flat, _)| flat.starts_with(prefix));
         let mut out = Vec::new();
         self.snapshot.scan_prefix(prefix, |key, _| {
-            if !staged().any(|(flat, _)| flat[1..] == *key) {
+            if !self.staged_keys(prefix).any(|(flat, _)| flat[1..] == *key) {
                 out.extend(last_number(key).map(Ordinal));
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        out.extend(
-            staged().filter(|(_, value)| value.is_some()).filter_map(|(flat, _)| last_number(flat)).map(Ordinal),
-        );
+        let present = self.staged_keys(prefix).filter(|(_, value)| value.is_some());
+        out.extend(present.filter_map(|(flat, _)| last_number(flat)).map(Ordinal));
         Ok(out)
+    }
+
+    /// The staged keys with `prefix`.
+    fn staged_keys<'p>(&'p self, prefix: &'p [u8]) -> impl Iterator<Item = (&'p Bytes, &'p Option<Bytes>)> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        self.keys.range::<[u8], _>(from).take_while(move |(flat, _)| flat.starts_with(prefix))
     }
 
     fn set_key(&mut self, flat: Bytes, value: Option<Bytes>) {
@@ -379,19 +408,25 @@ impl<'a> Draft<'a> {
             let list = (!values.is_empty()).then(|| Value::multi(values)).transpose();
             return list.map_err(|fault| Error::damaged(format!("a list {fault}; run stoa verify")));
         }
-        self.cell(ordinal, attribute.id)?.map(|cell| cell_value(attribute, &cell)).transpose()
+        self.with_cell(ordinal, attribute.id, |cell| cell.map(|cell| cell_value(attribute, cell)).transpose())?
     }
 
     /// Stages a cell; `true` if that changes anything.
     fn set_cell(&mut self, ordinal: Ordinal, attr: AttrId, cell: Option<OwnedCell>) -> Result<bool> {
-        if self.cell(ordinal, attr)? == cell {
+        if self.with_cell(ordinal, attr, |before| before == cell.as_ref().map(OwnedCell::as_cell))? {
             return Ok(false);
         }
+        self.stage_cell(ordinal, attr, cell)?;
+        Ok(true)
+    }
+
+    /// The same, where it is known to change something.
+    fn stage_cell(&mut self, ordinal: Ordinal, attr: AttrId, cell: Option<OwnedCell>) -> Result<()> {
         let conflict = if attr == AttrId::SIGN_IN { sign_in_conflict(ordinal) } else { user_conflict(ordinal) };
         self.reads.insert(conflict);
         self.writes.insert(conflict);
         self.user(ordinal)?.cells.insert(attr, cell);
-        Ok(true)
+        Ok(())
     }
 
     /// The text of a sub and the hash of its leaf in the digest tree.
@@ -428,7 +463,8 @@ impl<'a> Draft<'a> {
         if let Some((name, value)) = cell.as_ref().and_then(|cell| built_in_fact(attr, cell)) {
             self.count_fact(sub, name, value, true);
         }
-        self.set_cell(ordinal, attr, cell)
+        self.stage_cell(ordinal, attr, cell)?;
+        Ok(true)
     }
 
     /// Stages an attribute's value with its fact and indexes; `true` if that changes anything.
@@ -451,11 +487,8 @@ impl<'a> Draft<'a> {
             self.writes.insert(user_conflict(ordinal));
             return Ok(true);
         }
-        let cell = value.as_ref().and_then(Value::as_cell).map(|cell| match cell {
-            CellValue::Int(value) => OwnedCell::Int(value),
-            CellValue::Bytes(bytes) => OwnedCell::Bytes(Bytes::copy_from_slice(bytes)),
-        });
-        self.set_cell(ordinal, attribute.id, cell)
+        self.stage_cell(ordinal, attribute.id, value.and_then(OwnedCell::of_value))?;
+        Ok(true)
     }
 
     fn is_live(&self, ordinal: Ordinal) -> bool {
@@ -473,11 +506,7 @@ fn token_key(transaction: &Transaction) -> Option<Bytes> {
 }
 
 /// The value of a cell under its attribute's type.
-pub(crate) fn cell_value(attribute: &Attribute, cell: &OwnedCell) -> Result<Value> {
-    let cell = match cell {
-        OwnedCell::Int(value) => CellValue::Int(*value),
-        OwnedCell::Bytes(bytes) => CellValue::Bytes(bytes),
-    };
+pub(crate) fn cell_value(attribute: &Attribute, cell: CellValue<'_>) -> Result<Value> {
     Value::from_cell(attribute.ty, cell).map_err(|fault| damaged(&fault))
 }
 

@@ -1,6 +1,7 @@
 //! A draft as the log has it: its events, then what it does to users, keys, digests and documents.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use stoa_format::AttrId;
 use stoa_format::ops::{CellRef, EventKind, Operation, PUT_CREATES, PUT_DELETES, Subject, encode_cells};
 use stoa_format::wire::Write;
@@ -20,17 +21,18 @@ impl Draft<'_> {
 
     /// What the leader gets: the transaction's bytes, and what it rests on and changes.
     pub(super) fn finish(mut self, actor: &str, answer: Option<(Bytes, Vec<u8>)>, outcomes: Vec<Outcome>) -> Prepared {
-        let mut body = Vec::with_capacity(256);
+        let mut body = Vec::with_capacity(512);
         body.put_bytes(actor.as_bytes());
         body.put_slice(&self.events);
+        let mut cells = Vec::with_capacity(body.capacity());
         for (ordinal, user) in &self.users {
             let flags = if user.created { PUT_CREATES } else { 0 } | if user.deleted { PUT_DELETES } else { 0 };
             if (user.cells.is_empty() && flags == 0) || (user.created && user.deleted) {
                 continue;
             }
-            let mut cells = Vec::new();
             let staged = user.cells.iter().filter(|(_, cell)| !(user.deleted || user.created && cell.is_none()));
-            let list: Vec<_> = staged.map(|(attr, cell)| (*attr, cell_ref(cell.as_ref()))).collect();
+            let list: SmallVec<[_; 24]> = staged.map(|(attr, cell)| (*attr, cell_ref(cell.as_ref()))).collect();
+            cells.clear();
             encode_cells(list.into_iter(), &mut cells);
             Operation::Put { ordinal: *ordinal, flags, cells: &cells }.encode(&mut body);
         }
@@ -68,7 +70,6 @@ impl Draft<'_> {
 fn cell_ref(cell: Option<&OwnedCell>) -> CellRef<'_> {
     match cell {
         None => CellRef::Absent,
-        Some(OwnedCell::Int(value)) => CellRef::Int(*value),
-        Some(OwnedCell::Bytes(bytes)) => CellRef::Bytes(bytes),
+        Some(cell) => cell.as_cell().into(),
     }
 }

@@ -84,7 +84,7 @@ impl Draft<'_> {
         self.claims.push(Claim { attr: AttrId::SUB, ordinal, what: Claimed::Sub(sub), hash, op: self.op });
         self.reads.insert(user_conflict(ordinal));
         self.writes.insert(user_conflict(ordinal));
-        let mut cells = StagedCells::default();
+        let mut cells = StagedCells::of_new_user();
         for (attr, cell) in built_in {
             if let Some((name, value)) = built_in_fact(attr, &cell) {
                 self.count_fact(sub, name, value, true);
@@ -182,7 +182,7 @@ impl Draft<'_> {
     /// +1 for the version, and the time of it.
     pub(super) fn raise_version(&mut self, ordinal: Ordinal) -> Result<u64> {
         let version = self.int(ordinal, AttrId::VERSION)?.unwrap_or_default() + 1;
-        self.set_cell(ordinal, AttrId::VERSION, Some(OwnedCell::Int(version)))?;
+        self.stage_cell(ordinal, AttrId::VERSION, Some(OwnedCell::Int(version)))?;
         self.set_cell(ordinal, AttrId::UPDATED_AT, Some(OwnedCell::Int(self.now_ms as i64)))?;
         Ok(version as u64)
     }

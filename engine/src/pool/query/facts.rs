@@ -44,7 +44,7 @@ impl Batch<'_> {
                     None => {}
                     // Octets travel as they are.
                     Some(OwnedCell::Bytes(bytes)) => sums.add(at, &attribute.name, &bytes),
-                    Some(cell) => sums.add(at, &attribute.name, &cell_value(attribute, &cell)?.wire()),
+                    Some(cell) => sums.add(at, &attribute.name, &cell_value(attribute, cell.as_cell())?.wire()),
                 }
             }
         }

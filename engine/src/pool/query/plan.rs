@@ -221,7 +221,7 @@ pub(super) fn rank(snapshot: &Snapshot, attribute: &Attribute, these: &RoaringBi
         let chunk = ordinals.by_ref().take(SORT_CHUNK).map(|ordinal| Ordinal(u64::from(ordinal))).collect();
         let batch = Batch::new(snapshot, chunk);
         for (cell, ordinal) in batch.column(attribute.id)?.into_iter().zip(batch.ordinals()) {
-            let key = cell.map(|cell| cell_value(attribute, &cell)).transpose()?.and_then(|value| {
+            let key = cell.map(|cell| cell_value(attribute, cell.as_cell())).transpose()?.and_then(|value| {
                 let mut key = Vec::new();
                 attribute.order_key(value.as_cell()?, &mut key);
                 Some(Bytes::from(key))
