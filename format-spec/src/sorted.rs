@@ -58,8 +58,19 @@ impl SortedValue<'_> {
 
 #[derive(Debug, Clone, Copy)]
 enum Body {
-    Rows { tombstones_at: Option<u32>, keys: RowsAt, values: RowsAt },
-    Prefixes { interval: u32, restarts_at: u32, restarts: u32, entries_at: u32 },
+    /// `edges` are what the stored bytes of the first and the last key lead with.
+    Rows {
+        tombstones_at: Option<u32>,
+        keys: RowsAt,
+        edges: (u64, u64),
+        values: RowsAt,
+    },
+    Prefixes {
+        interval: u32,
+        restarts_at: u32,
+        restarts: u32,
+        entries_at: u32,
+    },
 }
 
 /// An open page of a sorted run: its plain text and where everything stands in it.
@@ -138,7 +149,7 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
             if key.len() != keys.row_bytes() {
                 return Ok(None);
             }
-            let (entry, found) = self.row_lower_bound(keys, key);
+            let (entry, found) = self.row_lower_bound(key);
             return Ok(found.then(|| self.row_value(entry)));
         }
         let mut position = SortedPosition::default();
@@ -152,8 +163,8 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
     /// If an entry on the way is malformed.
     pub fn seek(&self, key: &[u8], position: &mut SortedPosition) -> Result<(), DecodeError> {
         match &self.body {
-            Body::Rows { keys, .. } => {
-                let (entry, _) = self.row_lower_bound(keys, key);
+            Body::Rows { .. } => {
+                let (entry, _) = self.row_lower_bound(key);
                 self.seek_row(entry, position);
                 Ok(())
             }
@@ -259,16 +270,17 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
 
     /// The first row that is not below `key`, and whether it is the key itself. Starts where the key would be
     /// if the rows were spread evenly, as a keyed hash is.
-    fn row_lower_bound(&self, keys: &RowsAt, key: &[u8]) -> (usize, bool) {
+    fn row_lower_bound(&self, key: &[u8]) -> (usize, bool) {
+        let Body::Rows { keys, edges: (first, last), values, .. } = &self.body else { return (0, false) };
         let (page, n) = (self.bytes.as_ref(), self.count());
         let probe = keys.probe(key);
         let below = |i: usize| probe.is_above(keys.stored(page, i));
-        let (first, last) = (leading(keys.stored(page, 0)), leading(keys.stored(page, n - 1)));
-        let target = probe.leading().clamp(first, last.max(first));
-        let spread = last.saturating_sub(first).max(1);
+        let target = probe.leading().clamp(*first, *last.max(first));
+        let spread = last.saturating_sub(*first).max(1);
         // A float is exact enough for a guess; a division of 128 bits costs more than the search.
         let guess = ((target - first) as f64 / spread as f64 * (n - 1) as f64) as usize;
         let guess = guess.min(n - 1);
+        values.prefetch(page, guess);
         // Widen from the guess until the answer lies within low ..= high.
         let (mut low, mut high) = (0, n);
         let mut step = 4;
@@ -352,11 +364,12 @@ fn open_rows(page: &[u8], has_tombstones: bool, count: usize) -> Result<Body, De
         at += count.div_ceil(8);
     }
     let (keys, at) = RowsAt::parse(page, at, count)?;
+    let edges = (leading(keys.stored(page, 0)), leading(keys.stored(page, count - 1)));
     let (values, end) = RowsAt::parse(page, at, count)?;
     if end != page.len() {
         return Err(DecodeError::new(NAME, end, "bytes behind the end"));
     }
-    Ok(Body::Rows { tombstones_at, keys, values })
+    Ok(Body::Rows { tombstones_at, keys, edges, values })
 }
 
 fn open_prefixes(page: &[u8], interval: u32, count: u32) -> Result<Body, DecodeError> {

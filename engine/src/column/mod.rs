@@ -116,7 +116,10 @@ impl ColumnRun {
         room: &mut Vec<u8>,
         read: impl FnOnce(Cell<'_>) -> R,
     ) -> Result<R, RunError> {
-        self.find_cell(ordinal, &Guard::new())?.with_in(room, read)
+        let guard = Guard::new();
+        let mut cell = self.find_cell(ordinal, &guard)?;
+        cell.look();
+        cell.with_in(room, read)
     }
 
     /// Where the run says something about `ordinal`.
@@ -125,11 +128,18 @@ impl ColumnRun {
     /// If the page cannot be read.
     #[inline]
     pub fn find_cell<'g>(&'g self, ordinal: Ordinal, guard: &'g Guard) -> Result<FoundCell<'g>, RunError> {
-        let open_page = |opened: &'g OpenedColumn| opened.pages.open_page(opened.page_of(ordinal.0)?, guard);
-        match self.opened.get().and_then(open_page) {
-            Some(page) => Ok(FoundCell::new(self, page, ordinal)),
+        match self.open_cell(ordinal, guard) {
+            Some(cell) => Ok(cell),
             None => self.find_cell_in_file(ordinal, guard),
         }
+    }
+
+    /// The same, if its page is open.
+    #[inline]
+    fn open_cell<'g>(&'g self, ordinal: Ordinal, guard: &'g Guard) -> Option<FoundCell<'g>> {
+        let opened = self.opened.get()?;
+        let page = opened.pages.open_page(opened.page_of(ordinal.0)?, guard)?;
+        Some(FoundCell::new(self, page, ordinal))
     }
 
     #[cold]

@@ -60,7 +60,10 @@ impl ColumnStack {
         room: &mut Vec<u8>,
         read: impl FnOnce(Cell<'_>) -> R,
     ) -> Result<R, RunError> {
-        self.find_cell(ordinal, &Guard::new())?.with_in(room, read)
+        let guard = Guard::new();
+        let mut cell = self.find_cell(ordinal, &guard)?;
+        cell.look();
+        cell.with_in(room, read)
     }
 
     /// Where the attribute's cell is.
@@ -76,6 +79,15 @@ impl ColumnStack {
         match self.run_of(ordinal)? {
             Some(run) => run.find_cell(ordinal, guard),
             None => Ok(FoundCell::default()),
+        }
+    }
+
+    /// The same, where that takes no reading: one run decides about all, and its page is open.
+    #[inline]
+    pub fn open_cell<'g>(&'g self, ordinal: Ordinal, guard: &'g Guard) -> Option<FoundCell<'g>> {
+        match (&self.sparse[..], &self.base[..]) {
+            ([], [only]) => only.open_cell(ordinal, guard),
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sdd::Guard;
 use stoa_format::ops::{CellRef, PUT_DELETES};
 use stoa_format::{AttrId, Ordinal, Seq, Sub};
 
@@ -17,6 +18,7 @@ use super::runs::OwnedCell;
 use super::schema::{Alias, Attribute, Schema};
 use super::value::{CellValue, Value};
 use super::version::{CONFIG_PREFIX, Version};
+use crate::column::FoundCell;
 use crate::digest::fact::leaf_hash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::Direction;
@@ -320,9 +322,14 @@ impl Snapshot {
         mut verify: impl FnMut(&UserDeltas, Ordinal) -> Result<bool>,
     ) -> Result<Option<Owner>> {
         let mut found = None;
+        let password = self.version.runs.column(AttrId::PASSWORD);
         let visit = |key: &[u8], _: &[u8]| {
             let ordinal = Ordinal(last_number(key).unwrap_or_default());
+            // Whoever is found mostly signs in: the hash comes while it is seen whether this is the one.
+            let guard = Guard::new();
+            let mut password = password.and_then(|column| column.open_cell(ordinal, &guard));
             let deltas = self.deltas(ordinal);
+            password.iter_mut().for_each(FoundCell::look);
             if self.is_live_under(&deltas, ordinal) && verify(&deltas, ordinal)? {
                 found = Some((ordinal, deltas));
                 return Ok(ControlFlow::Break(()));
