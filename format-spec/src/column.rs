@@ -34,6 +34,7 @@
 //! Nothing follows.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::DecodeError;
@@ -140,30 +141,40 @@ impl Cell<'_> {
     }
 }
 
-/// Where a page's values stand.
+/// Where a page's values stand. What is long is elsewhere: see [`ColumnPage`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ValuesAt {
     Int { min: i64, offsets: PackedAt },
-    Rows(RowsAt),
+    Rows(Box<RowsAt>),
     Strings(StringsAt),
     Dictionary { values: StringsAt, codes: PackedAt },
-    Password { templates: StringsAt, codes: PackedAt, raw: StringsAt },
+    Password { raw: StringsAt, templates: Box<TemplatesAt> },
     Compressed(CompressedAt),
 }
 
-/// An open column page: its plain text and where everything stands in it.
+/// What password hashes have besides salt and hash: the distinct texts, and which one each has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct TemplatesAt {
+    texts: StringsAt,
+    codes: PackedAt,
+}
+
+/// An open column page: its plain text and where everything stands in it. That is what every cell of the page is found
+/// by, and comes from memory anew for most users: it takes no more than 80 bytes besides the handle of the text.
 #[derive(Debug, Clone)]
 pub struct ColumnPage<B = Vec<u8>> {
     bytes: B,
     places: Places,
 }
 
+const _: () = assert!(size_of::<Places>() <= 80);
+
 /// Where everything stands in a page.
 #[derive(Debug, Clone)]
 struct Places {
     ordinals: OrdinalsAt,
     /// Where the absence bitmap stands, if there is one.
-    absent_at: Option<u32>,
+    absent_at: Option<NonZeroU32>,
     values: ValuesAt,
 }
 
@@ -197,7 +208,7 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
             return Err(DecodeError::new(NAME, 2, "unknown flag"));
         }
         let (ordinals, mut at) = OrdinalsAt::parse(page, HEADER_BYTES, form, width, count, first, span)?;
-        let absent_at = (flags == 1).then_some(at as u32);
+        let absent_at = if flags == 1 { NonZeroU32::new(at as u32) } else { None };
         if flags == 1 {
             at += (count as usize).div_ceil(8);
         }
@@ -309,7 +320,7 @@ fn parse_values(
             if rows.row_bytes() != 16 {
                 return Err(DecodeError::new(NAME, at, "rows are not of 16 bytes"));
             }
-            (ValuesAt::Rows(rows), end)
+            (ValuesAt::Rows(Box::new(rows)), end)
         }
         3 => {
             let (strings, end) = StringsAt::parse(page, at)?;
@@ -322,11 +333,11 @@ fn parse_values(
             (ValuesAt::Dictionary { values, codes }, end)
         }
         5 => {
-            let (templates, end) = StringsAt::parse(page, at)?;
+            let (texts, end) = StringsAt::parse(page, at)?;
             let (codes, end) = packed(end, true)?;
             let (raw, end) = StringsAt::parse(page, end)?;
             expect_strings(&raw, count, at)?;
-            (ValuesAt::Password { templates, codes, raw }, end)
+            (ValuesAt::Password { raw, templates: Box::new(TemplatesAt { texts, codes }) }, end)
         }
         6 => {
             let (strings, end) = CompressedAt::parse(page, at, symbols)?;

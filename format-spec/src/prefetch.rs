@@ -12,11 +12,15 @@ pub fn prefetch(bytes: &[u8], at: usize) {
     }
 }
 
-/// Asks for all lines of memory that `value` itself takes, not for what it points to.
+/// Bytes of a line of memory.
+pub const LINE_BYTES: usize = 64;
+
+/// Asks for the lines of memory that `value` itself takes, not for what it points to; for the first two, if it takes
+/// more.
 #[inline]
 pub fn prefetch_value<T>(value: &T) {
     let start: *const u8 = std::ptr::from_ref(value).cast();
-    for at in (0..size_of::<T>()).step_by(64) {
+    for at in (0..size_of::<T>()).step_by(LINE_BYTES).take(2) {
         ask(start.wrapping_add(at));
     }
 }

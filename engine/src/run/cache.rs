@@ -8,6 +8,7 @@
 //! loads before it. Guards are held for a read or a page, not for a scan.
 
 use std::collections::VecDeque;
+use std::mem::offset_of;
 use std::ops::Range;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use roaring::RoaringBitmap;
 use sdd::{AtomicShared, Guard, Shared, Tag};
 use stoa_format::column::ColumnPage;
+use stoa_format::prefetch::LINE_BYTES;
 use stoa_format::sorted::{FilterPage, SortedPage};
 
 use super::frames::Buffer;
@@ -24,13 +26,19 @@ use super::frames::Buffer;
 #[derive(Debug)]
 pub struct Plain {
     buffer: Buffer,
-    /// Where in the buffer it stands.
-    at: Range<usize>,
+    /// Where in the buffer it stands: short, since an open page is found by little memory.
+    start: u32,
+    end: u32,
 }
 
 impl Plain {
     pub(crate) fn new(buffer: Buffer, at: Range<usize>) -> Self {
-        Self { buffer, at }
+        // Pages are far shorter than 4 GiB.
+        Self { buffer, start: at.start as u32, end: at.end as u32 }
+    }
+
+    fn at(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
     }
 
     fn room_bytes(&self) -> usize {
@@ -41,14 +49,15 @@ impl Plain {
 impl AsRef<[u8]> for Plain {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        &self.buffer.room()[self.at.clone()]
+        &self.buffer.room()[self.at()]
     }
 }
 
 impl Drop for Plain {
     fn drop(&mut self) {
         // `zeroize` on bytes writes one at a time; a fill that cannot be optimised away is the same, faster.
-        self.buffer[self.at.clone()].fill(0);
+        let at = self.at();
+        self.buffer[at].fill(0);
         zeroize::optimization_barrier(&self.buffer[..]);
     }
 }
@@ -73,14 +82,17 @@ impl PageBody {
     }
 }
 
-/// An open page.
+/// An open page. What a cell of a column is found by stands in its first two lines of memory.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct OpenPage {
-    pub(crate) body: PageBody,
     touched: AtomicBool,
+    pub(crate) body: PageBody,
     charged_bytes: usize,
     account: Arc<Account>,
 }
+
+const _: () = assert!(offset_of!(OpenPage, body) + size_of::<ColumnPage<Plain>>() <= 2 * LINE_BYTES);
 
 /// What open pages take, in bytes.
 #[derive(Debug, Default)]

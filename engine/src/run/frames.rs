@@ -33,7 +33,7 @@ static HAS_STRETCHES: AtomicBool = AtomicBool::new(false);
 #[derive(Debug)]
 pub struct Buffer {
     room: Room,
-    len: usize,
+    len: u32,
 }
 
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Buffer {
     /// A buffer of so many bytes, whatever they are: to be filled.
     pub(crate) fn new(len: usize) -> Self {
         let frame = FRAMED_BYTES.contains(&len).then(frame).flatten();
-        Self { room: frame.map_or_else(|| Room::Own(vec![0; len].into()), Room::Frame), len }
+        Self { room: frame.map_or_else(|| Room::Own(vec![0; len].into()), Room::Frame), len: len as u32 }
     }
 
     /// All the memory that it takes; the buffer is what comes first.
@@ -63,14 +63,14 @@ impl Deref for Buffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.room()[..self.len]
+        &self.room()[..self.len as usize]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.room {
-            Room::Frame(frame) => &mut frame[..self.len],
+            Room::Frame(frame) => &mut frame[..self.len as usize],
             Room::Own(bytes) => bytes,
         }
     }
@@ -78,7 +78,7 @@ impl DerefMut for Buffer {
 
 impl From<Vec<u8>> for Buffer {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { len: bytes.len(), room: Room::Own(bytes.into()) }
+        Self { len: bytes.len() as u32, room: Room::Own(bytes.into()) }
     }
 }
 

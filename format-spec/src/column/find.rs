@@ -183,7 +183,7 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
     /// Takes the bits of explicit nulls away.
     fn clear_absent(&self, found: &mut [u64]) {
         let Some(at) = self.places.absent_at else { return };
-        let Some(absent) = self.bytes.as_ref().get(at as usize..) else { return };
+        let Some(absent) = self.bytes.as_ref().get(at.get() as usize..) else { return };
         for (word, bytes) in found.iter_mut().zip(absent.chunks(8)) {
             let mut eight = [0; 8];
             eight[..bytes.len()].copy_from_slice(bytes);

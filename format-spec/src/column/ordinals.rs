@@ -79,8 +79,14 @@ pub(super) struct OrdinalsAt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FormAt {
     Dense,
-    Bitmap { words_at: u32, ranks_at: u32 },
-    List(PackedAt),
+    Bitmap {
+        words_at: u32,
+    },
+    /// A [`PackedAt`], in its parts: one byte tells the forms apart, and there is room for it.
+    List {
+        at: u32,
+        width: u8,
+    },
 }
 
 impl OrdinalsAt {
@@ -108,11 +114,12 @@ impl OrdinalsAt {
                 let mut fields = Fields::at(NAME, page, at);
                 fields.slice(words)?;
                 fields.slice(ranks)?;
-                (FormAt::Bitmap { words_at: at as u32, ranks_at: (at + words) as u32 }, fields.position())
+                (FormAt::Bitmap { words_at: at as u32 }, fields.position())
             }
             LIST => {
                 let (list, end) = PackedAt::check(at, count as usize, width, page.len())?;
-                (FormAt::List(list), end)
+                let (at, width) = list.parts();
+                (FormAt::List { at, width }, end)
             }
             _ => return Err(DecodeError::new(NAME, at, "unknown form")),
         };
@@ -141,14 +148,14 @@ impl OrdinalsAt {
         let offset = ordinal.checked_sub(self.first).filter(|&o| o < u64::from(self.span))?;
         match &self.form {
             FormAt::Dense => Some(offset as usize),
-            FormAt::Bitmap { words_at, ranks_at } => {
+            FormAt::Bitmap { words_at } => {
                 let word_index = offset as usize / 64;
                 let word = word_at(page, *words_at, word_index);
                 if word >> (offset % 64) & 1 == 0 {
                     return None;
                 }
                 let group = word_index / RANK_WORDS;
-                let rank_at = *ranks_at as usize + group * 2;
+                let rank_at = *words_at as usize + bitmap_bytes(self.span).0 + group * 2;
                 let mut rank = usize::from(u16::from_le_bytes([page[rank_at], page[rank_at + 1]]));
                 for before in group * RANK_WORDS..word_index {
                     rank += word_at(page, *words_at, before).count_ones() as usize;
@@ -156,15 +163,17 @@ impl OrdinalsAt {
                 rank += (word & ((1 << (offset % 64)) - 1)).count_ones() as usize;
                 Some(rank)
             }
-            FormAt::List(list) => find_in_list(&list.view(page), self.count as usize, self.span, offset),
+            FormAt::List { at, width } => {
+                find_in_list(&PackedAt::of_parts(*at, *width).view(page), self.count as usize, self.span, offset)
+            }
         }
     }
 
     pub(super) fn iter<'a>(&self, page: &'a [u8]) -> Ordinals<'a> {
         let form = match self.form {
             FormAt::Dense => OrdinalsForm::Dense,
-            FormAt::List(list) => OrdinalsForm::List(list.view(page)),
-            FormAt::Bitmap { words_at, .. } => {
+            FormAt::List { at, width } => OrdinalsForm::List(PackedAt::of_parts(at, width).view(page)),
+            FormAt::Bitmap { words_at } => {
                 let words = &page[words_at as usize..words_at as usize + bitmap_bytes(self.span).0];
                 OrdinalsForm::Bitmap { words, index: 0, left: word_at(words, 0, 0) }
             }

@@ -57,6 +57,17 @@ impl PackedAt {
         Ok((Self { at: at as u32, width }, end))
     }
 
+    /// Where it stands, and bits a number.
+    pub(crate) fn parts(self) -> (u32, u8) {
+        (self.at, self.width)
+    }
+
+    /// What has these [`Self::parts`].
+    #[inline]
+    pub(crate) fn of_parts(at: u32, width: u8) -> Self {
+        Self { at, width }
+    }
+
     /// The area as a view of the page that it was checked against.
     #[inline]
     pub(crate) fn view<'a>(&self, page: &'a [u8]) -> Packed<'a> {

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Cell, NAME, Places, ValuesAt, password};
+use super::{Cell, NAME, Places, TemplatesAt, ValuesAt, password};
 use crate::DecodeError;
+use crate::prefetch::{prefetch, prefetch_value};
 
 /// An open page's plain text beside where everything stands in it.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +49,12 @@ impl<'p> PageView<'p> {
                 true => Ok(Cell::Bytes(Cow::Borrowed(strings.get(self.bytes, entry, room)?))),
                 false => Ok(Cell::Absent),
             },
-            ValuesAt::Password { templates, codes, raw } => {
+            ValuesAt::Password { raw, templates } => {
                 if !self.check(entry)? {
                     return Ok(Cell::Absent);
                 }
-                let template = templates.get(self.bytes, codes.get(self.bytes, entry) as usize)?;
+                let TemplatesAt { texts, codes } = &**templates;
+                let template = texts.get(self.bytes, codes.get(self.bytes, entry) as usize)?;
                 let raw = raw.get(self.bytes, entry)?;
                 if template.is_empty() {
                     return Ok(Cell::Bytes(Cow::Borrowed(raw)));
@@ -92,12 +94,19 @@ impl<'p> PageView<'p> {
     #[inline]
     pub fn prefetch(self, entry: usize) {
         let page = self.bytes;
+        if let Some(at) = self.places.absent_at {
+            prefetch(page, at.get() as usize + entry / 8);
+        }
         match &self.places.values {
             ValuesAt::Int { offsets: numbers, .. } | ValuesAt::Dictionary { codes: numbers, .. } => {
                 numbers.prefetch(page, entry)
             }
             ValuesAt::Rows(rows) => rows.prefetch(page, entry),
-            ValuesAt::Strings(strings) | ValuesAt::Password { raw: strings, .. } => strings.prefetch(page, entry),
+            ValuesAt::Strings(strings) => strings.prefetch(page, entry),
+            ValuesAt::Password { raw, templates } => {
+                prefetch_value(&**templates);
+                raw.prefetch(page, entry);
+            }
             ValuesAt::Compressed(strings) => strings.strings().prefetch(page, entry),
         }
     }
@@ -115,7 +124,7 @@ impl<'p> PageView<'p> {
     #[inline]
     pub fn is_absent(self, entry: usize) -> bool {
         self.places.absent_at.is_some_and(|at| {
-            let byte = self.bytes.get(at as usize + entry / 8).copied().unwrap_or(0);
+            let byte = self.bytes.get(at.get() as usize + entry / 8).copied().unwrap_or(0);
             byte >> (entry % 8) & 1 == 1
         })
     }
