@@ -96,6 +96,15 @@ impl StringsAt {
         self.residuals.prefetch(page, i);
     }
 
+    /// Asks memory for string `i` where it is, once its place has come.
+    #[inline]
+    pub(crate) fn prefetch_text(&self, page: &[u8], i: usize) {
+        let (residual, next) = self.residuals.pair(page, i);
+        for edge in [self.start(i, residual), self.start(i + 1, next) - 1] {
+            prefetch(page, usize::try_from(edge + i64::from(self.data_at)).unwrap_or(usize::MAX));
+        }
+    }
+
     /// String `i` of the page that this was read from.
     #[inline]
     pub(crate) fn get<'a>(&self, page: &'a [u8], i: usize) -> Result<&'a [u8], DecodeError> {
