@@ -23,5 +23,5 @@ mod sync;
 pub mod wal;
 
 pub use error::{Error, ErrorKind, Result};
-pub use pool::{MerkleRoot, PageRequest, Pool, UserQuery};
+pub use pool::{MerkleRoot, PageRequest, Pool, UserQuery, UserRow};
 pub use store::{Job, JobKind, JobState, Limits, PoolCreated, Store, StoreInfo, StoreOptions};

@@ -268,9 +268,9 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
     pub fn entry(&self, entry: usize) -> Result<Cell<'_>, DecodeError> {
         match &self.places.values {
             ValuesAt::Compressed(_) | ValuesAt::Password { .. } => {
-                Ok(self.view().entry_in(entry, &mut Vec::new())?.into_owned())
+                self.view().with_entry(entry, &mut Vec::new(), Cell::into_owned)
             }
-            _ => self.view().entry_in_place(entry),
+            _ => self.view().with_entry_in_place(entry, |cell| cell),
         }
     }
 

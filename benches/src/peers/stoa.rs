@@ -7,8 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use stoa_engine::bulk::{BulkLoad, BulkUser, BulkValue, Pushed};
 use stoa_engine::pool::found::{UserFields, UserKey};
 use stoa_engine::pool::request::{Input, NewUser, Op, Status, Transaction, UserRef};
-use stoa_engine::pool::value::{Value, ValueRef};
-use stoa_engine::pool::view::UserView;
+use stoa_engine::pool::value::ValueRef;
 use stoa_engine::{ErrorKind, PageRequest, Pool, Store, StoreOptions, UserQuery};
 use stoa_format::{AttrId, Sub};
 
@@ -244,20 +243,21 @@ impl StoaReader<'_> {
     ) -> Result<(usize, Option<String>)> {
         let request =
             PageRequest { limit, cursor, actor: ACTOR, max_bytes: PAGE_MAX_BYTES, min_seq: None, state: None };
-        let page = self.pool.list_users(query, &request)?;
-        page.items.iter().for_each(|view| show(view, seen));
-        Ok((page.items.len(), page.cursor))
+        let mut count = 0;
+        let page = self.pool.each_listed(query, &request, |row| {
+            seen.begin_user();
+            row.attrs().for_each(|(name, value)| value.into_iter().for_each(|value| show(name, value, seen)));
+            show_fields(row.fields(), seen);
+            count += 1;
+        })?;
+        Ok((count, page.cursor))
     }
 
     fn show(&self, user: UserKey<'_>, seen: &mut Seen) -> Result<bool> {
         let snapshot = self.pool.snapshot();
         let Some(user) = snapshot.find(user)? else { return Ok(false) };
         seen.begin_user();
-        let fields = user.profile(|attribute, value| match value {
-            ValueRef::Str(text) => seen.text(&attribute.name, text),
-            ValueRef::Bool(truth) => seen.flag(&attribute.name, truth),
-            other => seen.text(&attribute.name, &other.into_owned().text()),
-        })?;
+        let fields = user.profile(|attribute, value| show(&attribute.name, value, seen))?;
         show_fields(&fields, seen);
         Ok(true)
     }
@@ -316,16 +316,11 @@ fn show_fields(fields: &UserFields, seen: &mut Seen) {
     seen.int("updated_at", fields.updated_at_ms);
 }
 
-fn show(view: &UserView, seen: &mut Seen) {
-    seen.begin_user();
-    show_fields(&view.fields(), seen);
-    for (name, value) in &view.attrs {
-        match value {
-            Some(Value::Str(text)) => seen.text(name, text),
-            Some(Value::Bool(truth)) => seen.flag(name, *truth),
-            Some(other) => seen.text(name, &other.text()),
-            None => {}
-        }
+fn show(name: &str, value: ValueRef<'_>, seen: &mut Seen) {
+    match value {
+        ValueRef::Str(text) => seen.text(name, text),
+        ValueRef::Bool(truth) => seen.flag(name, truth),
+        other => seen.text(name, &other.into_owned().text()),
     }
 }
 

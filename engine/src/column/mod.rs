@@ -196,8 +196,8 @@ impl ColumnRun {
             let page = opened.pages.page(&self.file, index, Caching::Keep, &guard)?;
             let page = self.column_page(&opened.pages, page, index)?.view();
             for &ordinal in &left[..end] {
-                let cell = page.get_in(ordinal.0, &mut room);
-                visit(ordinal, cell.map_err(|e| opened.pages.damaged(&self.file, index, e))?);
+                let read = page.with_at(ordinal.0, &mut room, |cell| visit(ordinal, cell));
+                read.map_err(|e| opened.pages.damaged(&self.file, index, e))?;
             }
             left = &left[end..];
         }
@@ -371,10 +371,10 @@ impl<'g> FoundCell<'g> {
             known => known,
         };
         match entry {
-            Entry::At(entry) => match page.entry_in(usize::from(entry), room) {
-                Ok(cell) => Ok(read(cell)),
-                Err(error) => Err(run.damaged(self.ordinal, error)),
-            },
+            Entry::At(entry) => {
+                let read = page.with_entry(usize::from(entry), room, read);
+                read.map_err(|error| run.damaged(self.ordinal, error))
+            }
             _ => Ok(read(Cell::Missing)),
         }
     }

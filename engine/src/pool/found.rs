@@ -7,7 +7,7 @@
 
 use sdd::Guard;
 use smallvec::SmallVec;
-use stoa_format::{AttrId, Ordinal, Sub};
+use stoa_format::{AttrId, DecodeError, Ordinal, Sub};
 
 use super::record::SignIn;
 use super::request::{Status, UserRef};
@@ -341,7 +341,12 @@ fn password_in<'c>(cell: Option<CellValue<'c>>) -> Result<Option<&'c str>> {
     }
 }
 
+#[inline]
 fn value_in<'c>(attribute: &Attribute, cell: CellValue<'c>) -> Result<ValueRef<'c>> {
-    ValueRef::from_cell(attribute.ty, cell)
-        .map_err(|fault| Error::damaged(format!("{}: {fault}; run stoa verify", attribute.name)))
+    ValueRef::from_cell(attribute.ty, cell).map_err(|fault| damaged_value(attribute, &fault))
+}
+
+#[cold]
+fn damaged_value(attribute: &Attribute, fault: &DecodeError) -> Error {
+    Error::damaged(format!("{}: {fault}; run stoa verify", attribute.name))
 }

@@ -28,4 +28,4 @@ pub(crate) mod watermark;
 
 pub use handle::Pool;
 pub use merkle::{INDEXES_MAX, MerkleRoot};
-pub use query::{LIMIT_MAX, PAGE_MAX_BYTES, PageRequest, UserQuery};
+pub use query::{LIMIT_MAX, PAGE_MAX_BYTES, PageRequest, UserQuery, UserRow};

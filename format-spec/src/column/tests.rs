@@ -33,8 +33,8 @@ fn check(kind: ColumnKind, cells: &BTreeMap<u64, Cell<'static>>) {
     }
     let mut room = Vec::new();
     for (entry, (ordinal, cell)) in entries.iter().enumerate() {
-        assert_eq!(page.view().entry_in(entry, &mut room).unwrap(), *cell);
-        assert_eq!(page.view().get_in(*ordinal, &mut room).unwrap(), *cell);
+        assert_eq!(page.view().with_entry(entry, &mut room, Cell::into_owned).unwrap(), *cell);
+        assert_eq!(page.view().with_at(*ordinal, &mut room, Cell::into_owned).unwrap(), *cell);
     }
     check_finds(&page, &entries);
     for (_, cell) in &entries {

@@ -20,69 +20,80 @@ impl<'p> PageView<'p> {
         self.places.ordinals.find(self.bytes, ordinal)
     }
 
-    /// What the page says about `ordinal`; bytes that do not stand in the page as they are come in `room`.
+    /// Gives what the page says about `ordinal` to `read`; bytes that do not stand in the page as they are come in
+    /// `room`.
     ///
     /// # Errors
     /// If the value's bytes are malformed.
     #[inline]
-    pub fn get_in<'a>(self, ordinal: u64, room: &'a mut Vec<u8>) -> Result<Cell<'a>, DecodeError>
+    pub fn with_at<'a, R>(
+        self,
+        ordinal: u64,
+        room: &'a mut Vec<u8>,
+        read: impl FnOnce(Cell<'a>) -> R,
+    ) -> Result<R, DecodeError>
     where
         'p: 'a,
     {
         match self.entry_of(ordinal) {
-            Some(entry) => self.entry_in(entry, room),
-            None => Ok(Cell::Missing),
+            Some(entry) => self.with_entry(entry, room, read),
+            None => Ok(read(Cell::Missing)),
         }
     }
 
-    /// Entry `entry` of the page, 0 being the first; bytes that do not stand in the page as they are come in `room`.
+    /// Gives entry `entry` of the page, 0 being the first, to `read`; bytes that do not stand in the page as they are
+    /// come in `room`. `read` is called where the value is found, so that it need not go through memory.
     ///
     /// # Errors
     /// If the value's bytes are malformed or there is no such entry.
     #[inline]
-    pub fn entry_in<'a>(self, entry: usize, room: &'a mut Vec<u8>) -> Result<Cell<'a>, DecodeError>
+    pub fn with_entry<'a, R>(
+        self,
+        entry: usize,
+        room: &'a mut Vec<u8>,
+        read: impl FnOnce(Cell<'a>) -> R,
+    ) -> Result<R, DecodeError>
     where
         'p: 'a,
     {
-        match &self.places.values {
-            ValuesAt::Compressed(strings) => match self.check(entry)? {
-                true => Ok(Cell::Bytes(Cow::Borrowed(strings.get(self.bytes, entry, room)?))),
-                false => Ok(Cell::Absent),
-            },
-            ValuesAt::Password { raw, templates } => {
-                if !self.check(entry)? {
-                    return Ok(Cell::Absent);
-                }
-                let TemplatesAt { texts, codes } = &**templates;
-                let template = texts.get(self.bytes, codes.get(self.bytes, entry) as usize)?;
-                let raw = raw.get(self.bytes, entry)?;
-                if template.is_empty() {
-                    return Ok(Cell::Bytes(Cow::Borrowed(raw)));
-                }
-                room.clear();
-                password::join(template, raw, room)?;
-                Ok(Cell::Bytes(Cow::Borrowed(room)))
+        let (raw, templates) = match &self.places.values {
+            ValuesAt::Compressed(strings) if self.check(entry)? => {
+                return Ok(read(Cell::Bytes(Cow::Borrowed(strings.get(self.bytes, entry, room)?))));
             }
-            _ => self.entry_in_place(entry),
+            ValuesAt::Password { raw, templates } if self.check(entry)? => (raw, templates),
+            _ => return self.with_entry_in_place(entry, read),
+        };
+        let TemplatesAt { texts, codes } = &**templates;
+        let template = texts.get(self.bytes, codes.get(self.bytes, entry) as usize)?;
+        let raw = raw.get(self.bytes, entry)?;
+        if template.is_empty() {
+            return Ok(read(Cell::Bytes(Cow::Borrowed(raw))));
         }
+        room.clear();
+        password::join(template, raw, room)?;
+        Ok(read(Cell::Bytes(Cow::Borrowed(room))))
     }
 
-    /// Entry `entry` of a page that keeps values as they are.
+    /// The same, of a page that keeps values as they are, or of an explicit null.
     #[inline]
-    pub(super) fn entry_in_place(self, entry: usize) -> Result<Cell<'p>, DecodeError> {
+    pub(super) fn with_entry_in_place<R>(
+        self,
+        entry: usize,
+        read: impl FnOnce(Cell<'p>) -> R,
+    ) -> Result<R, DecodeError> {
         if !self.check(entry)? {
-            return Ok(Cell::Absent);
+            return Ok(read(Cell::Absent));
         }
         let page = self.bytes;
         Ok(match &self.places.values {
-            ValuesAt::Int { min, offsets } => Cell::Int(min.wrapping_add(offsets.get(page, entry) as i64)),
+            ValuesAt::Int { min, offsets } => read(Cell::Int(min.wrapping_add(offsets.get(page, entry) as i64))),
             ValuesAt::Rows(rows) => {
                 let row = rows.row(page, entry);
-                Cell::Fixed16(row.first_chunk::<16>().copied().unwrap_or_default())
+                read(Cell::Fixed16(row.first_chunk::<16>().copied().unwrap_or_default()))
             }
-            ValuesAt::Strings(strings) => Cell::Bytes(Cow::Borrowed(strings.get(page, entry)?)),
+            ValuesAt::Strings(strings) => read(Cell::Bytes(Cow::Borrowed(strings.get(page, entry)?))),
             ValuesAt::Dictionary { values, codes } => {
-                Cell::Bytes(Cow::Borrowed(values.get(page, codes.get(page, entry) as usize)?))
+                read(Cell::Bytes(Cow::Borrowed(values.get(page, codes.get(page, entry) as usize)?)))
             }
             ValuesAt::Password { .. } | ValuesAt::Compressed(_) => {
                 return Err(DecodeError::new(NAME, 0, "values do not stand as they are"));

@@ -70,7 +70,7 @@ fn read_column(bytes: &[u8], seen: &mut Seen) -> Result<(), DecodeError> {
     let mut good = Ok(());
     for (entry, ordinal) in page.ordinals().enumerate().take(LOOKED_AT) {
         let _ = page.view().entry_of(ordinal).map(|entry| page.view().prefetch(entry));
-        match (page.entry(entry), page.view().entry_in(entry, &mut room)) {
+        match (page.entry(entry), page.view().with_entry(entry, &mut room, Cell::into_owned)) {
             (Ok(cell), Ok(same)) => {
                 assert_eq!(cell, same, "two ways to read one cell");
                 assert_eq!(page.view().is_absent(entry), cell == Cell::Absent);

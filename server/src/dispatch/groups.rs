@@ -4,7 +4,6 @@ use stoa_engine::Pool;
 use stoa_engine::pool::request::{GroupFields, Op};
 use stoa_engine::pool::view::GroupView;
 
-use super::users::write_user;
 use super::{Call, Footprint, Planned, Show, listing, time_text};
 use crate::args::{Args, Options, Takes, object};
 use crate::refusal::{Refusal, Result};
@@ -140,9 +139,8 @@ pub(crate) fn members(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>
         args.end()?;
     }
     let select = listing::select(call, &pool, &mut args)?;
-    let page = pool.list_members(&name, &select, &listing::page(call, &options)?)?;
-    listing::write_page(reply, "users", &page, |reply, view| write_user(reply, view, is_whole));
-    Ok(())
+    let request = listing::page(call, &options)?;
+    listing::write_users(reply, is_whole, |visit| pool.each_listed_member(&name, &select, &request, visit))
 }
 
 fn name(args: &mut Args<'_>) -> Result<Box<str>> {

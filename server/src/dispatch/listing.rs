@@ -1,11 +1,14 @@
 //! What all listings share: LIMIT, CURSOR, MINSEQ, and the map of things, `cursor` and `seq`.
 
+use std::convert::Infallible;
+
 use stoa_engine::pool::request::UserRef;
 use stoa_engine::pool::view::{Page, Select};
-use stoa_engine::{PageRequest, Pool};
+use stoa_engine::{PageRequest, Pool, UserRow};
 use stoa_format::Seq;
 
 use super::Call;
+use super::users::write_row;
 use crate::args::{Args, Options, is_attribute};
 use crate::refusal::{Refusal, Result};
 use crate::resp::Reply;
@@ -73,10 +76,35 @@ pub(super) fn write_page<T>(
     page: &Page<T>,
     mut write: impl FnMut(&mut Reply<'_>, &T),
 ) {
+    write_head(reply, name, page.items.len());
+    page.items.iter().for_each(|item| write(reply, item));
+    write_end(reply, page);
+}
+
+/// Writes a page of users as `list` shows them: all of each, or just what was asked for.
+pub(super) fn write_users(
+    reply: &mut Reply<'_>,
+    is_whole: bool,
+    list: impl FnOnce(&mut dyn FnMut(UserRow<'_>)) -> stoa_engine::Result<Page<Infallible>>,
+) -> Result<()> {
+    let (start, mut count) = (reply.len(), 0);
+    let page = list(&mut |row| {
+        write_row(reply, row, is_whole);
+        count += 1;
+    })?;
+    // How many there are is known now.
+    reply.before(start, |reply| write_head(reply, "users", count));
+    write_end(reply, &page);
+    Ok(())
+}
+
+fn write_head(reply: &mut Reply<'_>, name: &'static str, count: usize) {
     reply.map(3);
     reply.bulk(name);
-    reply.array(page.items.len());
-    page.items.iter().for_each(|item| write(reply, item));
+    reply.array(count);
+}
+
+fn write_end<T>(reply: &mut Reply<'_>, page: &Page<T>) {
     reply.bulk("cursor");
     reply.bulk_or_null(page.cursor.as_ref());
     reply.bulk("seq");

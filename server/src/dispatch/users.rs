@@ -5,7 +5,7 @@ use stoa_engine::pool::filter::Filter;
 use stoa_engine::pool::found::{FoundUser, UserFields};
 use stoa_engine::pool::value::{Value, ValueRef};
 use stoa_engine::pool::view::{Select, UserView};
-use stoa_engine::{Pool, UserQuery};
+use stoa_engine::{Pool, UserQuery, UserRow};
 
 use super::{Call, listing, time_text};
 use crate::args::{Args, Options, Takes, is_attribute};
@@ -100,9 +100,8 @@ pub(crate) fn list(call: &Call<'_>, mut args: Args<'_>, reply: &mut Reply<'_>) -
         desc: options.has("DESC"),
         select,
     };
-    let page = pool.list_users(&query, &listing::page(call, &options)?)?;
-    listing::write_page(reply, "users", &page, |reply, view| write_user(reply, view, is_whole));
-    Ok(())
+    let request = listing::page(call, &options)?;
+    listing::write_users(reply, is_whole, |visit| pool.each_listed(&query, &request, visit))
 }
 
 /// `USER.COUNT pool [MINSEQ seq] [FILTER filter [ARGS n value ...]]`
@@ -145,20 +144,43 @@ pub(super) fn filter<'a>(call: &Call<'_>, pool: &Pool, options: &Options<'a>) ->
 }
 
 /// Writes a user: all of it with the built-in fields, or just what was asked for.
-pub(super) fn write_user(reply: &mut Reply<'_>, view: &UserView, is_whole: bool) {
-    let set = |value: &Option<Value>| !is_whole || value.is_some();
-    let attrs = view.attrs.iter().filter(|(_, value)| set(value));
+fn write_user(reply: &mut Reply<'_>, view: &UserView, is_whole: bool) {
+    let attrs = view.attrs.iter().map(|(name, value)| (&**name, value.as_ref().map(Value::lend)));
+    write_attrs(reply, &view.fields(), attrs, is_whole);
+}
+
+/// The same of a user of a page.
+pub(super) fn write_row(reply: &mut Reply<'_>, row: UserRow<'_>, is_whole: bool) {
+    write_attrs(reply, row.fields(), row.attrs(), is_whole);
+}
+
+fn write_attrs<'v>(
+    reply: &mut Reply<'_>,
+    fields: &UserFields,
+    attrs: impl Iterator<Item = (&'v str, Option<ValueRef<'v>>)> + Clone,
+    is_whole: bool,
+) {
+    let attrs = attrs.filter(|(_, value)| !is_whole || value.is_some());
     reply.map(attrs.clone().count() + if is_whole { FIELDS } else { 0 });
     if is_whole {
-        write_fields(reply, &view.fields());
+        write_fields(reply, fields);
     }
     for (name, value) in attrs {
         reply.bulk(name.as_bytes());
         // A version is a RESP integer under whatever name it is asked for.
         match value {
-            Some(Value::Int(version)) if &**name == "version" => reply.integer(*version),
-            value => write_value(reply, value.as_ref()),
+            Some(ValueRef::Int(version)) if name == "version" => reply.integer(version),
+            Some(value) => write_lent(reply, value),
+            None => reply.null(),
         }
+    }
+}
+
+fn write_lent(reply: &mut Reply<'_>, value: ValueRef<'_>) {
+    match value {
+        ValueRef::Str(text) | ValueRef::Json(text) => reply.bulk(text),
+        ValueRef::Bytes(raw) => reply.bulk(raw),
+        value => write_value(reply, Some(&value.into_owned())),
     }
 }
 
@@ -168,10 +190,7 @@ fn write_found(reply: &mut Reply<'_>, found: &FoundUser<'_>) -> Result<()> {
     let fields = found.profile(|attribute, value| {
         set += 1;
         reply.bulk(attribute.name.as_str());
-        match value {
-            ValueRef::Str(text) | ValueRef::Json(text) => reply.bulk(text),
-            value => write_value(reply, Some(&value.into_owned())),
-        }
+        write_lent(reply, value);
     })?;
     // How many there are is known now, and what every user has goes first.
     reply.before(start, |reply| {

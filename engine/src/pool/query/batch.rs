@@ -2,19 +2,15 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use stoa_format::{AttrId, Keyspace, Ordinal, Sub};
 
 use crate::error::{Error, Result};
 use crate::pool::keyspace::{self, Key, first_number};
-use crate::pool::record::SignIn;
-use crate::pool::request::Status;
 use crate::pool::runs::{OwnedCell, cell_of};
 use crate::pool::schema::Attribute;
 use crate::pool::snapshot::{Snapshot, UserDeltas, damaged};
 use crate::pool::value::{CellValue, Value};
-use crate::pool::view::{Select, UserView};
 
 /// Users that lie so far apart, on average, are looked up in the memtables one by one.
 const FAR_APART: u64 = 16;
@@ -45,6 +41,11 @@ impl<'a> Batch<'a> {
         self.ordinals.len()
     }
 
+    /// Whether the memtables say anything of any of them.
+    pub(super) fn has_deltas(&self) -> bool {
+        !self.deltas.is_empty()
+    }
+
     /// The users.
     pub(crate) fn ordinals(&self) -> &[Ordinal] {
         &self.ordinals
@@ -58,7 +59,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Gives the cell of each user, once, to `visit`, with the user's place in this batch; without a copy.
-    fn each_cell(&self, attr: AttrId, mut visit: impl FnMut(usize, Option<CellValue<'_>>)) -> Result<()> {
+    pub(super) fn each_cell(&self, attr: AttrId, mut visit: impl FnMut(usize, Option<CellValue<'_>>)) -> Result<()> {
         let stack = self.snapshot.version.runs.column(attr);
         if self.deltas.is_empty() {
             let mut places = 0..;
@@ -88,19 +89,6 @@ impl<'a> Batch<'a> {
             None => places.for_each(|at| visit(at, None)),
         }
         Ok(())
-    }
-
-    /// Gives the value of each user who has one to `take`.
-    fn each_value(&self, attribute: &Attribute, mut take: impl FnMut(usize, Value)) -> Result<()> {
-        let mut failed = None;
-        self.each_cell(attribute.id, |at, cell| match cell.map(|cell| Value::from_cell(attribute.ty, cell)) {
-            None => {}
-            Some(Ok(value)) => take(at, value),
-            Some(Err(fault)) => {
-                failed.get_or_insert(fault);
-            }
-        })?;
-        failed.map_or(Ok(()), |fault| Err(damaged(&fault)))
     }
 
     /// Visits the keys of a keyspace that begin with a user's ordinal: the user's place in this
@@ -161,65 +149,6 @@ impl<'a> Batch<'a> {
         lists.collect()
     }
 
-    /// The views of all users.
-    pub(crate) fn views(&self, select: &Select) -> Result<Vec<UserView>> {
-        let mut views = self.bare_views()?;
-        let schema = self.snapshot.schema();
-        match select {
-            Select::Nothing => {}
-            Select::All => {
-                let mut lists = self.lists(|_| true)?;
-                let runs = &self.snapshot.version.runs;
-                let columns = schema.attributes().iter().filter(|attribute| runs.column(attribute.id).is_some());
-                let columns = columns.count();
-                views.iter_mut().for_each(|view| view.attrs.reserve(columns));
-                for attribute in schema.attributes() {
-                    let name = attribute.name.shared();
-                    if attribute.multi {
-                        for (at, view) in views.iter_mut().enumerate() {
-                            let list = lists.remove(&(at, attribute.id));
-                            view.attrs.extend(list.map(|list| (Arc::clone(&name), Some(list))));
-                        }
-                        continue;
-                    }
-                    self.each_value(attribute, |at, value| views[at].attrs.push((Arc::clone(&name), Some(value))))?;
-                }
-            }
-            Select::Named(names) => {
-                let mut lists = self.lists(|attribute| names.iter().any(|name| **name == *attribute.name))?;
-                for name in names.iter() {
-                    let shared: Arc<str> = Arc::from(&**name);
-                    for (at, value) in self.named(name, &views, &mut lists)?.into_iter().enumerate() {
-                        views[at].attrs.push((Arc::clone(&shared), value));
-                    }
-                }
-            }
-        }
-        Ok(views)
-    }
-
-    fn bare_views(&self) -> Result<Vec<UserView>> {
-        let subs = self.subs()?;
-        let columns = [AttrId::VERSION, AttrId::ENABLED, AttrId::STATUS, AttrId::CREATED_AT, AttrId::UPDATED_AT];
-        let [versions, enabled, statuses, created, updated] = columns.map(|attr| self.ints(attr));
-        let (versions, enabled, statuses, created, updated) = (versions?, enabled?, statuses?, created?, updated?);
-        let mut views = Vec::with_capacity(self.len());
-        for (at, sub) in subs.into_iter().enumerate() {
-            let status = Status::from_code(statuses[at])
-                .ok_or_else(|| Error::damaged("a user's status is unknown; run stoa verify"))?;
-            views.push(UserView {
-                sub,
-                version: versions[at] as u64,
-                enabled: enabled[at] != 0,
-                status,
-                created_at_ms: created[at] as u64,
-                updated_at_ms: updated[at] as u64,
-                attrs: Vec::new(),
-            });
-        }
-        Ok(views)
-    }
-
     /// Everyone's sub.
     pub(crate) fn subs(&self) -> Result<Vec<Sub>> {
         let mut subs = vec![Sub::NIL; self.len()];
@@ -240,55 +169,6 @@ impl<'a> Batch<'a> {
             }
         })?;
         Ok(numbers)
-    }
-
-    /// The values of an attribute; those of multi-valued ones are taken out of `lists`.
-    pub(crate) fn values(
-        &self,
-        attribute: &Attribute,
-        lists: &mut HashMap<(usize, AttrId), Value>,
-    ) -> Result<Vec<Option<Value>>> {
-        if attribute.multi {
-            return Ok((0..self.len()).map(|at| lists.remove(&(at, attribute.id))).collect());
-        }
-        let mut values = vec![None; self.len()];
-        self.each_value(attribute, |at, value| values[at] = Some(value))?;
-        Ok(values)
-    }
-
-    /// An attribute or built-in field by name.
-    fn named(
-        &self,
-        name: &str,
-        views: &[UserView],
-        lists: &mut HashMap<(usize, AttrId), Value>,
-    ) -> Result<Vec<Option<Value>>> {
-        let built_in = |field: &dyn Fn(&UserView) -> Value| Ok(views.iter().map(|view| Some(field(view))).collect());
-        match name {
-            "sub" => built_in(&|view| Value::Str(view.sub.to_string().into())),
-            "version" => built_in(&|view| Value::Int(view.version as i64)),
-            "enabled" => built_in(&|view| Value::Bool(view.enabled)),
-            "status" => built_in(&|view| Value::Str(view.status.word().into())),
-            "created_at" => built_in(&|view| Value::Time(view.created_at_ms as i64)),
-            "updated_at" => built_in(&|view| Value::Time(view.updated_at_ms as i64)),
-            "locked" => {
-                let now_ms = self.snapshot.pool.now_ms();
-                let locked = |cell: Option<OwnedCell>| match cell {
-                    Some(OwnedCell::Bytes(bytes)) => {
-                        let state = SignIn::decode(&bytes).map_err(|fault| damaged(&fault))?;
-                        Ok(Some(Value::Bool(state.locked_until_ms > now_ms)))
-                    }
-                    _ => Ok(Some(Value::Bool(false))),
-                };
-                self.column(AttrId::SIGN_IN)?.into_iter().map(locked).collect()
-            }
-            _ => {
-                let attribute = self.snapshot.schema().by_name(name).ok_or_else(|| {
-                    Error::invalid("an attribute named to be read is not in this pool's schema: see POOL.INFO")
-                })?;
-                self.values(attribute, lists)
-            }
-        }
     }
 }
 

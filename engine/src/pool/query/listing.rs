@@ -6,6 +6,7 @@
 //!    end and only then, and a page that has a cursor is never empty but for groups of another kind.
 //! 3. Whoever holds a cursor can ask for its page again and gets the same.
 
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use stoa_format::Ordinal;
 
 use super::cursor::{Binding, Cursor};
 use super::plan::{Plan, rank, sortable};
+use super::rows::Rows;
 use super::scan::Stretch;
-use super::{Batch, PageRequest, UserQuery};
+use super::{Batch, PageRequest, UserQuery, UserRow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::Pool;
 use crate::pool::filter::Filter;
@@ -25,15 +27,14 @@ use crate::pool::read::{factor_view, group_view, identity_view};
 use crate::pool::record::GroupRecord;
 use crate::pool::request::UserRef;
 use crate::pool::snapshot::{Snapshot, damaged, no_group};
-use crate::pool::value::Value;
 use crate::pool::view::{FactorView, GroupView, IdentityView, Page, Select, UserView};
 
 /// The most things on a page.
 pub const LIMIT_MAX: usize = 1000;
 /// The most bytes of a page, whatever the caller allows.
 pub const PAGE_MAX_BYTES: usize = 4 << 20;
-/// So many views are read before the page's bytes are looked at.
-const VIEWS_AT_ONCE: usize = 128;
+/// So many users are read before the page's bytes are looked at.
+const ROWS_AT_ONCE: usize = 128;
 /// So many groups of another kind are passed over before a page ends early.
 const GROUPS_PASSED_MAX: usize = 10_000;
 /// Up to so many users that match are sorted by themselves; beyond it the index is walked.
@@ -111,55 +112,50 @@ impl<'p> Turn<'p> {
         Cursor { lease: id, seq, position }.seal(open, &self.binding)
     }
 
-    /// The users that come next.
-    fn users(self, request: &PageRequest<'_>, select: &Select) -> Result<Page<UserView>> {
+    /// Shows the users that come next to `visit`.
+    fn users(
+        self,
+        request: &PageRequest<'_>,
+        select: &Select,
+        mut visit: impl FnMut(UserRow<'_>),
+    ) -> Result<Page<Infallible>> {
         let mut next = self.plan.users(&self.snapshot, self.after.as_deref(), request.limit + 1)?;
         let max_bytes = request.max_bytes.min(PAGE_MAX_BYTES);
-        let mut views = Vec::new();
-        let mut bytes = 0;
-        let mut full = false;
-        'page: for chunk in next[..next.len().min(request.limit)].chunks(VIEWS_AT_ONCE) {
-            for view in views_of(&self.snapshot, chunk, select)? {
-                bytes += view_bytes(&view);
-                if bytes > max_bytes && !views.is_empty() {
+        let (mut count, mut bytes, mut full) = (0, 0, false);
+        'page: for chunk in next[..next.len().min(request.limit)].chunks(ROWS_AT_ONCE) {
+            let (rows, places) = rows_of(&self.snapshot, chunk, select)?;
+            for place in places {
+                let row = rows.row(place);
+                bytes += row.reply_bytes();
+                if bytes > max_bytes && count > 0 {
                     full = true;
                     break 'page;
                 }
-                views.push(view);
+                visit(row);
+                count += 1;
             }
         }
-        let more = full || next.len() > views.len();
-        let last = match views.len() {
-            0 => None,
-            count => Some(std::mem::take(&mut next[count - 1].1)),
-        };
-        self.end(views, last.filter(|_| more))
+        let more = full || next.len() > count;
+        let last = (more && count > 0).then(|| std::mem::take(&mut next[count - 1].1));
+        self.end(Vec::new(), last)
+    }
+
+    /// The same, copied.
+    fn user_views(self, request: &PageRequest<'_>, select: &Select) -> Result<Page<UserView>> {
+        let mut items = Vec::with_capacity(request.limit.min(ROWS_AT_ONCE));
+        let Page { cursor, seq, .. } = self.users(request, select, |row| items.push(row.view()))?;
+        Ok(Page { items, cursor, seq })
     }
 }
 
-/// Views of users in any order.
-fn views_of(snapshot: &Snapshot, users: &[(Ordinal, Vec<u8>)], select: &Select) -> Result<Vec<UserView>> {
+/// Users in any order: their rows, and the row of each.
+fn rows_of(snapshot: &Snapshot, users: &[(Ordinal, Vec<u8>)], select: &Select) -> Result<(Rows, Vec<usize>)> {
     let mut order: Vec<usize> = (0..users.len()).collect();
     order.sort_unstable_by_key(|&at| users[at].0);
-    let batch = Batch::new(snapshot, order.iter().map(|&at| users[at].0).collect());
-    let mut placed: Vec<(usize, UserView)> = order.into_iter().zip(batch.views(select)?).collect();
-    placed.sort_unstable_by_key(|(at, _)| *at);
-    Ok(placed.into_iter().map(|(_, view)| view).collect())
-}
-
-/// About what a user takes in a reply.
-fn view_bytes(view: &UserView) -> usize {
-    const FIXED_BYTES: usize = 200;
-    fn value_bytes(value: &Value) -> usize {
-        16 + match value {
-            Value::Str(text) | Value::Json(text) => text.len(),
-            Value::Bytes(raw) => raw.len(),
-            Value::Multi(values) => values.iter().map(value_bytes).sum(),
-            Value::Int(_) | Value::Bool(_) | Value::Time(_) => 24,
-        }
-    }
-    let attrs = view.attrs.iter().map(|(name, value)| 8 + name.len() + value.as_ref().map_or(4, value_bytes));
-    FIXED_BYTES + attrs.sum::<usize>()
+    let rows = Batch::new(snapshot, order.iter().map(|&at| users[at].0).collect()).rows(select)?;
+    let mut places = vec![0; users.len()];
+    order.into_iter().enumerate().for_each(|(row, at)| places[at] = row);
+    Ok((rows, places))
 }
 
 /// What of a selection decides what a listing shows.
@@ -185,6 +181,23 @@ impl Pool {
     /// `INVALID` for a filter, an attribute or a cursor that is none, or a limit beyond 1 to
     /// [`LIMIT_MAX`]; `EXPIRED`, `STALE`, `DAMAGED`, `IOERROR`.
     pub fn list_users(&self, query: &UserQuery, page: &PageRequest<'_>) -> Result<Page<UserView>> {
+        self.users_turn(query, page)?.user_views(page, &query.select)
+    }
+
+    /// The same, shown to `visit` one by one, without a copy of each value; the page that is answered has no items.
+    ///
+    /// # Errors
+    /// As [`Pool::list_users`]; some users may have been shown before.
+    pub fn each_listed(
+        &self,
+        query: &UserQuery,
+        page: &PageRequest<'_>,
+        visit: impl FnMut(UserRow<'_>),
+    ) -> Result<Page<Infallible>> {
+        self.users_turn(query, page)?.users(page, &query.select, visit)
+    }
+
+    fn users_turn(&self, query: &UserQuery, page: &PageRequest<'_>) -> Result<Turn<'_>> {
         let order: &[u8] = if query.desc { b"desc" } else { b"asc" };
         let count = (query.args.len() as u64).to_le_bytes();
         let parts = optional(query.filter.as_deref())
@@ -194,8 +207,7 @@ impl Pool {
             .chain(optional(query.sort.as_deref()))
             .chain([order])
             .chain(select_parts(&query.select));
-        let turn = Turn::begin(self, page, "USER.LIST", parts, |snapshot| users_plan(snapshot, query))?;
-        turn.users(page, &query.select)
+        Turn::begin(self, page, "USER.LIST", parts, |snapshot| users_plan(snapshot, query))
     }
 
     /// The members of a group, in order of creation of the users.
@@ -203,11 +215,28 @@ impl Pool {
     /// # Errors
     /// `NOGROUP`, and as [`Pool::list_users`].
     pub fn list_members(&self, group: &str, select: &Select, page: &PageRequest<'_>) -> Result<Page<UserView>> {
+        self.members_turn(group, select, page)?.user_views(page, select)
+    }
+
+    /// The same, as [`Pool::each_listed`] shows users.
+    ///
+    /// # Errors
+    /// As [`Pool::list_members`]; some users may have been shown before.
+    pub fn each_listed_member(
+        &self,
+        group: &str,
+        select: &Select,
+        page: &PageRequest<'_>,
+        visit: impl FnMut(UserRow<'_>),
+    ) -> Result<Page<Infallible>> {
+        self.members_turn(group, select, page)?.users(page, select, visit)
+    }
+
+    fn members_turn(&self, group: &str, select: &Select, page: &PageRequest<'_>) -> Result<Turn<'_>> {
         let parts = std::iter::once(group.as_bytes()).chain(select_parts(select));
-        let turn = Turn::begin(self, page, "GROUP.MEMBERS", parts, |snapshot| {
+        Turn::begin(self, page, "GROUP.MEMBERS", parts, |snapshot| {
             Ok(Plan::Members(snapshot.group_record(group)?.ok_or_else(no_group)?.id))
-        })?;
-        turn.users(page, select)
+        })
     }
 
     /// Groups whose names begin with `prefix`, of this kind, in order of names.

@@ -6,6 +6,7 @@ mod facts;
 mod listing;
 mod plan;
 mod row;
+mod rows;
 mod scan;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ pub(crate) use facts::pool_facts;
 pub use listing::{LIMIT_MAX, PAGE_MAX_BYTES};
 pub(crate) use plan::Plan;
 pub(crate) use row::FilterRow;
+pub use rows::UserRow;
 
 /// Which page of a listing is wanted.
 #[derive(Clone, Copy)]

@@ -95,6 +95,7 @@ impl<'v> ValueRef<'v> {
     ///
     /// # Errors
     /// If the cell is of another kind, or holds what no value of that type is.
+    #[inline]
     pub fn from_cell(ty: AttrType, cell: CellValue<'v>) -> Result<Self, DecodeError> {
         let fault = |reason| DecodeError::new(STRUCTURE, 0, reason);
         let text = |raw| std::str::from_utf8(raw).map_err(|_| fault("text is not UTF-8"));
@@ -135,6 +136,19 @@ impl Value {
             Self::Bytes(raw) => CellValue::Bytes(raw),
             Self::Multi(_) => return None,
         })
+    }
+
+    /// The same, lent.
+    pub fn lend(&self) -> ValueRef<'_> {
+        match self {
+            Self::Str(text) => ValueRef::Str(text),
+            Self::Int(value) => ValueRef::Int(*value),
+            Self::Bool(value) => ValueRef::Bool(*value),
+            Self::Time(value) => ValueRef::Time(*value),
+            Self::Json(text) => ValueRef::Json(text),
+            Self::Bytes(raw) => ValueRef::Bytes(raw),
+            Self::Multi(values) => ValueRef::Multi(values),
+        }
     }
 
     /// The value of a cell of type `ty`.
