@@ -166,7 +166,7 @@ fn sample(seed: usize) -> (Vec<u8>, ColumnPageSummary) {
 fn read_all(bytes: &[u8]) {
     let Ok(page) = ColumnPage::open(bytes) else { return };
     for ordinal in [0, 1, 77, page.first_ordinal(), page.last_ordinal(), u64::MAX] {
-        page.view().entry_of(ordinal).map(|entry| page.view().prefetch(entry));
+        page.view().entry_of(ordinal).into_iter().for_each(|entry| page.view().prefetch(entry));
         let _ = page.get(ordinal);
     }
     for (_, cell) in page.cells().take(2000) {

@@ -69,7 +69,10 @@ fn read_column(bytes: &[u8], seen: &mut Seen) -> Result<(), DecodeError> {
     let (mut room, mut cells) = (Vec::new(), Vec::new());
     let mut good = Ok(());
     for (entry, ordinal) in page.ordinals().enumerate().take(LOOKED_AT) {
-        let _ = page.view().entry_of(ordinal).map(|entry| page.view().prefetch(entry));
+        if let Some(entry) = page.view().entry_of(ordinal) {
+            page.view().prefetch(entry);
+            page.view().prefetch_text(entry);
+        }
         match (page.entry(entry), page.view().with_entry(entry, &mut room, Cell::into_owned)) {
             (Ok(cell), Ok(same)) => {
                 assert_eq!(cell, same, "two ways to read one cell");

@@ -16,6 +16,7 @@ mod delete;
 mod groups;
 pub(crate) mod index;
 mod output;
+mod read;
 mod schema;
 mod setall;
 mod users;
@@ -27,18 +28,17 @@ pub(crate) use setall::SetColumns;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use stoa_format::{AttrId, Ordinal, Seq, Sub};
 
-use super::keyspace::{self, Key, last_number};
+use super::keyspace::{self, Key};
 use super::record::AnswerRecord;
-use super::request::{Committed, Op, Outcome, Status, Transaction, UserRef};
+use super::request::{Committed, Op, Outcome, Status, Transaction};
 use super::runs::OwnedCell;
 use super::schema::{Attribute, Schema};
-use super::snapshot::{Snapshot, UserDeltas, damaged, no_user, sub_in};
+use super::snapshot::{Snapshot, UserDeltas, damaged};
 use super::value::{CellValue, Value};
 use crate::digest::fact::{fact, leaf_hash};
 use crate::error::{Error, Result};
@@ -244,143 +244,6 @@ impl<'a> Draft<'a> {
             && self.keys.is_empty()
             && self.documents.is_empty()
             && self.digests.values().all(|delta| *delta == 0)
-    }
-
-    // ---- reading through the draft ----
-
-    /// The user that `user` names: as before the transaction, or made by it.
-    fn find(&mut self, user: &UserRef) -> Result<Option<Ordinal>> {
-        if let UserRef::Sub(sub) = user
-            && let Some(&ordinal) = self.by_sub.get(sub)
-        {
-            return Ok(Some(ordinal).filter(|ordinal| !self.users[ordinal].deleted));
-        }
-        let owner = match user {
-            UserRef::Sub(sub) => {
-                let (_, leaf) = self.leaf(*sub);
-                self.snapshot.sub_owner(*sub, leaf)?
-            }
-            _ => self.snapshot.owner(user.into())?,
-        };
-        let Some((ordinal, _)) = owner else { return Ok(None) };
-        *self.deltas.get_mut() = owner;
-        self.reads.insert(user_conflict(ordinal));
-        if self.users.get(&ordinal).is_some_and(|user| user.deleted) {
-            return Ok(None);
-        }
-        if let UserRef::Sub(sub) = user {
-            self.begin(ordinal, *sub);
-        }
-        Ok(Some(ordinal))
-    }
-
-    fn require(&mut self, user: &UserRef) -> Result<Ordinal> {
-        self.find(user)?.ok_or_else(no_user)
-    }
-
-    /// The draft of a user, begun if need be.
-    fn user(&mut self, ordinal: Ordinal) -> Result<&mut UserDraft> {
-        if !self.users.contains_key(&ordinal) {
-            let sub = self.with_stored(ordinal, AttrId::SUB, sub_in)??;
-            self.begin(ordinal, sub);
-        }
-        self.users.get_mut(&ordinal).ok_or_else(no_user)
-    }
-
-    /// Begins the draft of a stored user, unless it is begun.
-    fn begin(&mut self, ordinal: Ordinal, sub: Sub) {
-        self.by_sub.insert(sub, ordinal);
-        let draft = || UserDraft { sub, created: false, deleted: false, cells: StagedCells::default() };
-        self.users.entry(ordinal).or_insert_with(draft);
-    }
-
-    fn sub(&mut self, ordinal: Ordinal) -> Result<Sub> {
-        self.user(ordinal).map(|user| user.sub)
-    }
-
-    fn cell(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<OwnedCell>> {
-        self.with_cell(ordinal, attr, |cell| cell.map(OwnedCell::from))
-    }
-
-    /// Gives a cell as the transaction leaves it to `read`, which must ask for no other, without a copy.
-    fn with_cell<R>(&self, ordinal: Ordinal, attr: AttrId, read: impl FnOnce(Option<CellValue<'_>>) -> R) -> Result<R> {
-        if let Some(user) = self.users.get(&ordinal) {
-            match user.cells.get(attr) {
-                Some(cell) => return Ok(read(cell.as_ref().map(OwnedCell::as_cell))),
-                None if user.created => return Ok(read(None)),
-                None => {}
-            }
-        }
-        self.with_stored(ordinal, attr, read)
-    }
-
-    /// The same, as it was before the transaction.
-    fn with_stored<R>(
-        &self,
-        ordinal: Ordinal,
-        attr: AttrId,
-        read: impl FnOnce(Option<CellValue<'_>>) -> R,
-    ) -> Result<R> {
-        let mut last = self.deltas.borrow_mut();
-        let (_, deltas) = match &mut *last {
-            Some(last) if last.0 == ordinal => last,
-            other => other.insert((ordinal, self.snapshot.deltas(ordinal))),
-        };
-        self.snapshot.with_cell(deltas, ordinal, attr, &mut Vec::new(), read)
-    }
-
-    fn int(&self, ordinal: Ordinal, attr: AttrId) -> Result<Option<i64>> {
-        self.with_cell(ordinal, attr, |cell| match cell {
-            Some(CellValue::Int(value)) => Some(value),
-            _ => None,
-        })
-    }
-
-    fn key(&mut self, flat: &Bytes) -> Result<Option<Bytes>> {
-        self.reads.insert(key_conflict(flat));
-        match self.keys.get(flat) {
-            Some(staged) => Ok(staged.clone()),
-            None => self.snapshot.key(flat),
-        }
-    }
-
-    /// All keys with `prefix`, staged ones over stored ones; keys with their keyspace.
-    fn keys_with(&self, prefix: &Bytes) -> Result<BTreeMap<Bytes, Bytes>> {
-        let mut out = BTreeMap::new();
-        self.snapshot.scan_prefix(prefix, |key, value| {
-            let mut flat = Vec::with_capacity(key.len() + 1);
-            flat.push(prefix[0]);
-            flat.extend_from_slice(key);
-            out.insert(Bytes::from(flat), Bytes::copy_from_slice(value));
-            Ok(ControlFlow::Continue(()))
-        })?;
-        for (flat, staged) in self.staged_keys(prefix) {
-            match staged {
-                Some(value) => out.insert(flat.clone(), value.clone()),
-                None => out.remove(flat),
-            };
-        }
-        Ok(out)
-    }
-
-    /// The ordinals at the end of all keys with `prefix`, staged ones over stored ones.
-    fn ordinals_with(&self, prefix: &Bytes) -> Result<Vec<Ordinal>> {
-        let mut out = Vec::new();
-        self.snapshot.scan_prefix(prefix, |key, _| {
-            if !self.staged_keys(prefix).any(|(flat, _)| flat[1..] == *key) {
-                out.extend(last_number(key).map(Ordinal));
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        let present = self.staged_keys(prefix).filter(|(_, value)| value.is_some());
-        out.extend(present.filter_map(|(flat, _)| last_number(flat)).map(Ordinal));
-        Ok(out)
-    }
-
-    /// The staged keys with `prefix`.
-    fn staged_keys<'p>(&'p self, prefix: &'p [u8]) -> impl Iterator<Item = (&'p Bytes, &'p Option<Bytes>)> {
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        self.keys.range::<[u8], _>(from).take_while(move |(flat, _)| flat.starts_with(prefix))
     }
 
     fn set_key(&mut self, flat: Bytes, value: Option<Bytes>) {
