@@ -85,7 +85,8 @@ impl Delta {
         Some(Self::new(flags, encoded.into()))
     }
 
-    fn each_cell(&self) -> impl Iterator<Item = (AttrId, CellRef<'_>)> + Clone {
+    /// The cells, in order of attribute.
+    pub fn each_cell(&self) -> impl Iterator<Item = (AttrId, CellRef<'_>)> + Clone {
         let mut cells = self.cells();
         std::iter::from_fn(move || cells.next_cell().ok().flatten())
     }

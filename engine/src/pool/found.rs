@@ -158,8 +158,8 @@ impl FoundUser<'_> {
         let guard = Guard::new();
         let attributes = self.snapshot.schema().attributes();
         let mut places = Places::with_capacity(FIELDS.len() + attributes.len());
-        self.add_places(FIELDS, &guard, &mut places)?;
-        self.add_places(attributes.iter().map(|attribute| attribute.id), &guard, &mut places)?;
+        let attrs = FIELDS.into_iter().chain(attributes.iter().map(|attribute| attribute.id));
+        self.add_places(attrs, &guard, &mut places)?;
         look(&mut places);
         let mut room = vec![0; ROOM_BYTES];
         let (fields, values) = places.split_at(FIELDS.len());
@@ -267,15 +267,26 @@ impl FoundUser<'_> {
         guard: &'g Guard,
         places: &mut Places<'g>,
     ) -> Result<()> {
+        let known = self.deltas.known();
         for attr in attrs {
-            places.push(self.place(attr, guard)?);
+            places.push(self.place_unless(known.look(attr), attr, guard)?);
         }
         Ok(())
     }
 
-    #[inline(always)]
     fn place<'g>(&'g self, attr: AttrId, guard: &'g Guard) -> Result<Place<'g>> {
-        Ok(match (self.deltas.look(attr), self.snapshot.version.runs.column(attr)) {
+        self.place_unless(self.deltas.look(attr), attr, guard)
+    }
+
+    /// Where a cell is, of which the memtables say this.
+    #[inline(always)]
+    fn place_unless<'g>(
+        &'g self,
+        known: Option<Option<CellValue<'g>>>,
+        attr: AttrId,
+        guard: &'g Guard,
+    ) -> Result<Place<'g>> {
+        Ok(match (known, self.snapshot.version.runs.column(attr)) {
             (Some(cell), _) => Place::Memory(cell),
             (None, Some(column)) => Place::Run(column.find_cell(self.ordinal, guard)?),
             (None, None) => Place::Memory(None),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sdd::Guard;
+use smallvec::SmallVec;
 use stoa_format::ops::{CellRef, PUT_DELETES};
 use stoa_format::{AttrId, Ordinal, Seq, Sub};
 
@@ -44,6 +45,27 @@ pub(crate) struct UserDeltas {
 /// A live user, and what the memtables say of it.
 pub(crate) type Owner = (Ordinal, UserDeltas);
 
+/// The same, taken apart: the newest cell of each attribute, in order of attribute.
+pub(crate) struct Known<'d> {
+    cells: SmallVec<[(AttrId, CellRef<'d>); 24]>,
+    complete: bool,
+}
+
+impl<'d> Known<'d> {
+    /// What the memtables say of a cell: `None` for nothing, `Some(None)` for absent.
+    #[inline]
+    pub(crate) fn look(&self, attr: AttrId) -> Option<Option<CellValue<'d>>> {
+        // Mostly they know nothing of the user.
+        if self.cells.is_empty() {
+            return self.complete.then_some(None);
+        }
+        match self.cells.binary_search_by_key(&attr, |(other, _)| *other) {
+            Ok(at) => Some(CellValue::of_log(self.cells[at].1)),
+            Err(_) => self.complete.then_some(None),
+        }
+    }
+}
+
 impl UserDeltas {
     /// Adds what the next older memtable says.
     fn add(&mut self, newest: Delta) {
@@ -76,13 +98,20 @@ impl UserDeltas {
             return None;
         }
         match self.newest(attr) {
-            Some((_, cell)) => Some(match cell {
-                CellRef::Absent => None,
-                CellRef::Int(value) => Some(CellValue::Int(value)),
-                CellRef::Bytes(value) => Some(CellValue::Bytes(value)),
-            }),
+            Some((_, cell)) => Some(CellValue::of_log(cell)),
             None => self.complete.then_some(None),
         }
+    }
+
+    /// All that the memtables say of the user, for who asks for many cells.
+    pub(crate) fn known(&self) -> Known<'_> {
+        let mut cells: SmallVec<_> = self.iter().flat_map(Delta::each_cell).collect();
+        // Of one attribute the newest stays: it came first.
+        if self.iter().nth(1).is_some() {
+            cells.sort_by_key(|(attr, _)| *attr);
+            cells.dedup_by_key(|(attr, _)| *attr);
+        }
+        Known { cells, complete: self.complete }
     }
 
     fn newest(&self, attr: AttrId) -> Option<(&Delta, CellRef<'_>)> {

@@ -73,8 +73,8 @@ impl<'a> Batch<'a> {
         }
         let (mut asked, mut places) = (Vec::new(), Vec::new());
         for (at, deltas) in self.deltas.iter().enumerate() {
-            match deltas.find(attr) {
-                Some(found) => visit(at, found.as_ref().map(OwnedCell::as_cell)),
+            match deltas.look(attr) {
+                Some(found) => visit(at, found),
                 None => {
                     asked.push(self.ordinals[at]);
                     places.push(at);
