@@ -310,7 +310,7 @@ impl UserView {
 }
 
 /// The attribute of a name that a caller gave.
-fn by_name<'s>(schema: &'s Schema, name: &str) -> Result<&'s Attribute> {
+pub(super) fn by_name<'s>(schema: &'s Schema, name: &str) -> Result<&'s Attribute> {
     schema
         .by_name(name)
         .ok_or_else(|| Error::invalid("an attribute named to be read is not in this pool's schema: see POOL.INFO"))

@@ -8,7 +8,7 @@ use stoa_format::AttrId;
 
 use super::Batch;
 use crate::error::{Error, Result};
-use crate::pool::found::UserFields;
+use crate::pool::found::{UserFields, by_name};
 use crate::pool::record::SignIn;
 use crate::pool::request::Status;
 use crate::pool::schema::Attribute;
@@ -290,12 +290,7 @@ impl Batch<'_> {
             "created_at" => built_in(&|fields, _| Cell::Time(fields.created_at_ms as i64)),
             "updated_at" => built_in(&|fields, _| Cell::Time(fields.updated_at_ms as i64)),
             "locked" => Ok(Column { name: name.into(), cells: self.locked()? }),
-            _ => {
-                let attribute = self.snapshot().schema().by_name(name).ok_or_else(|| {
-                    Error::invalid("an attribute named to be read is not in this pool's schema: see POOL.INFO")
-                })?;
-                self.hold_column(attribute, lists, held)
-            }
+            _ => self.hold_column(by_name(self.snapshot().schema(), name)?, lists, held),
         }
     }
 
