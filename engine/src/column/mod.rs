@@ -297,7 +297,7 @@ impl ColumnRun {
 }
 
 /// Where a column says something about an ordinal; its page is open for as long as the guard is held. Of several
-/// cells find all, then look at all ([`FoundCell::touch`]), then read: memory answers many questions in the time of
+/// cells find all, then look at all ([`FoundCell::look`]), then read: memory answers many questions in the time of
 /// one, as long as there is little to do between them.
 #[derive(Default, Clone, Copy)]
 pub struct FoundCell<'g> {

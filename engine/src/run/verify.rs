@@ -25,7 +25,7 @@ pub struct Finding {
 /// findings call it. Gives how many pages were checked.
 ///
 /// # Errors
-/// [`RunFault::Io`] if the file cannot be read at all.
+/// [`RunFault::Io`](super::RunFault::Io) if the file cannot be read at all.
 pub fn check_sums(io: &dyn Io, path: &Path, name: &Arc<str>, findings: &mut Vec<Finding>) -> Result<u64, RunError> {
     let as_io = |e| RunError::io(name, e);
     let file = io.open(path, OpenMode::Read).map_err(as_io)?;

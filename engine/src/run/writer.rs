@@ -118,7 +118,7 @@ impl RunWriter {
     /// Starts a new file in a pool's directory; the directory of its kind must be there.
     ///
     /// # Errors
-    /// [`RunFault::Io`] if the file is there already, or cannot be made.
+    /// [`RunFault::Io`](super::RunFault::Io) if the file is there already, or cannot be made.
     pub fn create(
         io: &Arc<dyn Io>,
         pool_dir: &Path,
@@ -199,8 +199,9 @@ impl RunWriter {
     /// Adds a cell to the column that was begun last: a value or [`Cell::Absent`], ordinals ascending.
     ///
     /// # Errors
-    /// [`RunFault::Refused`] if the ordinal is not above the last one or not below 2^32, or the cell is not of
-    /// the column's kind; [`RunFault::Io`] if writing fails. The file cannot be finished usefully then.
+    /// [`RunFault::Refused`](super::RunFault::Refused) if the ordinal is not above the last one or not below 2^32, or
+    /// the cell is not of the column's kind; [`RunFault::Io`](super::RunFault::Io) if writing fails. The file cannot be
+    /// finished usefully then.
     pub fn push_cell(&mut self, ordinal: Ordinal, cell: &Cell<'_>) -> Result<(), RunError> {
         let refused = |reason| RunError::refused(&self.name, EncodeError { structure: "column run", reason });
         let Some(Current { section, entries: Entries::Column { builder, .. }, .. }) = &mut self.current else {
@@ -235,8 +236,8 @@ impl RunWriter {
     /// Adds a key to the keyspace that was begun last: with a value, or a tombstone; keys ascending.
     ///
     /// # Errors
-    /// [`RunFault::Refused`] if the key is not above the last one, or key or value are too long;
-    /// [`RunFault::Io`] if writing fails. The file cannot be finished usefully then.
+    /// [`RunFault::Refused`](super::RunFault::Refused) if the key is not above the last one, or key or value are too
+    /// long; [`RunFault::Io`](super::RunFault::Io) if writing fails. The file cannot be finished usefully then.
     pub fn push_key(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), RunError> {
         let refused = |reason| RunError::refused(&self.name, EncodeError { structure: "sorted run", reason });
         let Some(Current { section, entries: Entries::Sorted { builder, .. }, .. }) = &mut self.current else {
@@ -267,7 +268,7 @@ impl RunWriter {
     /// sync of the directory, which is left to the caller.
     ///
     /// # Errors
-    /// [`RunFault::Io`] if writing or syncing fails; the file is removed then.
+    /// [`RunFault::Io`](super::RunFault::Io) if writing or syncing fails; the file is removed then.
     pub fn finish(mut self) -> Result<FinishedRun, RunError> {
         self.end_section()?;
         let footer = Footer { sections: std::mem::take(&mut self.done) };
