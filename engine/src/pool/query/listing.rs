@@ -33,7 +33,9 @@ use crate::pool::view::{FactorView, GroupView, IdentityView, Page, Select, UserV
 pub const LIMIT_MAX: usize = 1000;
 /// The most bytes of a page, whatever the caller allows.
 pub const PAGE_MAX_BYTES: usize = 4 << 20;
-/// So many users are read before the page's bytes are looked at.
+/// So many users are read before it is known how long they are.
+const ROWS_AT_FIRST: usize = 32;
+/// No more users are read before the page's bytes are looked at.
 const ROWS_AT_ONCE: usize = 128;
 /// So many groups of another kind are passed over before a page ends early.
 const GROUPS_PASSED_MAX: usize = 10_000;
@@ -121,9 +123,10 @@ impl<'p> Turn<'p> {
     ) -> Result<Page<Infallible>> {
         let mut next = self.plan.users(&self.snapshot, self.after.as_deref(), request.limit + 1)?;
         let max_bytes = request.max_bytes.min(PAGE_MAX_BYTES);
-        let (mut count, mut bytes, mut full) = (0, 0, false);
-        'page: for chunk in next[..next.len().min(request.limit)].chunks(ROWS_AT_ONCE) {
-            let (rows, places) = rows_of(&self.snapshot, chunk, select)?;
+        let wanted = next.len().min(request.limit);
+        let (mut count, mut bytes, mut at_once, mut full) = (0, 0, ROWS_AT_FIRST, false);
+        'page: while count < wanted {
+            let (rows, places) = rows_of(&self.snapshot, &next[count..wanted.min(count + at_once)], select)?;
             for place in places {
                 let row = rows.row(place);
                 bytes += row.reply_bytes();
@@ -134,6 +137,9 @@ impl<'p> Turn<'p> {
                 visit(row);
                 count += 1;
             }
+            // No more than the page has room for, if the others are like these: values may be long.
+            let left = max_bytes.saturating_sub(bytes) / (bytes / count).max(1);
+            at_once = left.clamp(1, ROWS_AT_ONCE);
         }
         let more = full || next.len() > count;
         let last = (more && count > 0).then(|| std::mem::take(&mut next[count - 1].1));

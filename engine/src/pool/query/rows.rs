@@ -2,6 +2,7 @@
 //! for each value.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use stoa_format::AttrId;
@@ -50,24 +51,19 @@ enum Cell {
     Str(Place),
     Json(Place),
     Bytes(Place),
-    List(u32),
+    List(usize),
 }
 
 /// Bytes from a place on, so many.
 #[derive(Clone, Copy)]
 struct Place {
-    start: u32,
-    len: u32,
+    start: usize,
+    len: usize,
 }
 
 impl Place {
-    /// The place of what is put behind so many bytes. Pages, and what is read at once, are far below 4 GiB.
-    fn behind(before: usize, put: usize) -> Self {
-        Self { start: before as u32, len: put as u32 }
-    }
-
-    fn range(self) -> std::ops::Range<usize> {
-        self.start as usize..self.start as usize + self.len as usize
+    fn range(self) -> Range<usize> {
+        self.start..self.start + self.len
     }
 }
 
@@ -89,21 +85,23 @@ impl Held {
             ValueRef::Str(text) => Cell::Str(self.put_text(text)),
             ValueRef::Json(text) => Cell::Json(self.put_text(text)),
             ValueRef::Bytes(raw) => {
+                let start = self.raw.len();
                 self.raw.extend_from_slice(raw);
-                Cell::Bytes(Place::behind(self.raw.len() - raw.len(), raw.len()))
+                Cell::Bytes(Place { start, len: raw.len() })
             }
             ValueRef::Multi(values) => self.hold_list(Value::Multi(values.to_vec())),
         }
     }
 
     fn put_text(&mut self, text: &str) -> Place {
+        let start = self.text.len();
         self.text.push_str(text);
-        Place::behind(self.text.len() - text.len(), text.len())
+        Place { start, len: text.len() }
     }
 
     fn hold_list(&mut self, list: Value) -> Cell {
         self.lists.push(list);
-        Cell::List(self.lists.len() as u32 - 1)
+        Cell::List(self.lists.len() - 1)
     }
 
     #[inline]
@@ -116,7 +114,7 @@ impl Held {
             Cell::Str(place) => ValueRef::Str(&self.text[place.range()]),
             Cell::Json(place) => ValueRef::Json(&self.text[place.range()]),
             Cell::Bytes(place) => ValueRef::Bytes(&self.raw[place.range()]),
-            Cell::List(at) => ValueRef::Multi(self.lists[at as usize].elements()),
+            Cell::List(at) => ValueRef::Multi(self.lists[at].elements()),
         })
     }
 }
@@ -125,10 +123,10 @@ impl Held {
     /// About what a value takes in a reply.
     fn reply_bytes(&self, cell: Cell) -> usize {
         16 + match cell {
-            Cell::Str(place) | Cell::Json(place) | Cell::Bytes(place) => place.len as usize,
+            Cell::Str(place) | Cell::Json(place) | Cell::Bytes(place) => place.len,
             Cell::List(at) => {
                 // Elements are written with what separates them.
-                self.lists[at as usize].elements().iter().map(|element| 16 + element.wire().len()).sum()
+                self.lists[at].elements().iter().map(|element| 16 + element.wire().len()).sum()
             }
             Cell::Absent | Cell::Int(_) | Cell::Bool(_) | Cell::Time(_) => 24,
         }
