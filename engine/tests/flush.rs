@@ -1,6 +1,7 @@
 //! Flushing: reads before and after it, and after a second start, are the same.
 #![allow(clippy::disallowed_methods, reason = "tests and examples look at files and wait as a stranger would")]
 
+use stoa_engine::io::SimDisk;
 use stoa_engine::pool::request::{Input, NewUser, Op, Transaction, UserRef};
 use stoa_engine::pool::snapshot::Snapshot;
 use stoa_engine::pool::view::Select;
@@ -225,7 +226,8 @@ fn again(store: Store, options: &StoreOptions) -> Store {
 
 fn segments(dir: &tempfile::TempDir) -> usize {
     let names = std::fs::read_dir(dir.path().join("DATA/wal")).unwrap();
-    names.filter(|name| name.as_ref().unwrap().file_name().to_string_lossy().starts_with('0')).count()
+    let names = names.map(|name| name.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with('0') && name.ends_with(".wal")).count()
 }
 
 #[test]
@@ -269,6 +271,30 @@ fn the_log_moves_on_and_nothing_is_lost_from_small_pools() {
         }
         store = again(store, &options);
     }
+}
+
+#[test]
+fn a_log_that_moves_on_writes_over_its_own_files() {
+    let disk = SimDisk::new(1);
+    let mut options = StoreOptions::new("DATA");
+    (options.io, options.threads) = (disk.io(), false);
+    (options.limits.log_segments_max, options.limits.log_segment_bytes) = (8, 64 << 10);
+    let store = Store::open(options).unwrap();
+    store.create_pool("acme", None, None).unwrap();
+    let pool = store.pool("acme").unwrap();
+    let segments = || disk.files().into_iter().filter(|file| file.starts_with("DATA/wal/")).collect::<Vec<_>>();
+    create(&pool, 0);
+    let go = |rounds: usize| (0..rounds).for_each(|round| set(&pool, 0, &[("nickname", &format!("{round:01900}"))]));
+    // Till there are as many files as the log may have, and one.
+    go(400);
+    let before = segments();
+    assert_eq!(before.len(), 9, "{before:?}");
+    disk.start_trace();
+    go(1000);
+    let after = segments();
+    assert!(after.len() == 9 && after[0] != before[0], "{after:?}");
+    let made: Vec<String> = disk.trace().into_iter().filter(|step| step.contains("next.wal")).collect();
+    assert!(made.is_empty(), "{made:?}");
 }
 
 #[test]

@@ -160,8 +160,8 @@ impl Shared {
     }
 
     /// Removes the segments before `boundary`, oldest first and each durably: what is left is a log without
-    /// a gap, whenever this ends, and where it ends early the next time begins with the same one. One may become
-    /// the next segment.
+    /// a gap, whenever this ends, and where it ends early the next time begins with the same one. As many as the log
+    /// will have next are kept for that: to overwrite a file is cheaper than to write zeroes into a new one first.
     fn remove_segments(&self, boundary: SegmentNumber, recycle: bool) -> Result<()> {
         let dir = self.wal_dir();
         loop {
@@ -184,17 +184,14 @@ impl Shared {
         {
             let log = self.pipeline.log();
             let current = log.segments().last().map_or(0, |last| last.bytes);
-            if log.has_spare() || segment.bytes < current {
+            // The one that goes now is still among them: together they are one more than the log's most.
+            let is_enough = log.spares() > 0 && log.spares() + log.segments().len() > self.segments_max() + 1;
+            if is_enough || segment.bytes < current {
                 return false;
             }
         }
-        if self.making_spare.swap(true, Relaxed) {
-            return false;
-        }
         let dir = self.wal_dir();
         let spare = Spare::recycle(&*self.io, &dir, &segment_path(&dir, segment.number), segment.bytes);
-        let recycled = spare.map(|spare| self.pipeline.log().put_spare(spare)).is_ok();
-        self.making_spare.store(false, Relaxed);
-        recycled
+        spare.map(|spare| self.pipeline.log().put_spare(spare)).is_ok()
     }
 }

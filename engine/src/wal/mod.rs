@@ -92,7 +92,8 @@ pub struct Log {
     torn: bool,
     /// Why it takes nothing more.
     failed: Option<Error>,
-    spare: Option<Spare>,
+    /// Segments to come.
+    spares: Vec<Spare>,
     buffer: Vec<u8>,
     /// No segment is made smaller, unless the disk is full.
     bytes_min: u64,
@@ -153,7 +154,7 @@ impl Log {
             sealed: unclaimed.last().is_none_or(|frame| frame.kind == FrameKind::Seal),
             torn: false,
             failed: None,
-            spare: None,
+            spares: Vec::new(),
             buffer: Vec::new(),
             bytes_min,
         };
@@ -178,12 +179,12 @@ impl Log {
     /// The size of the next segment, if none is made ahead and half of this one is used.
     pub fn wants_spare(&self) -> Option<u64> {
         let current = self.current_bytes();
-        (self.spare.is_none() && self.write_at > current / 2).then(|| (current * 2).min(SEGMENT_BYTES_MAX))
+        (self.spares.is_empty() && self.write_at > current / 2).then(|| (current * 2).min(SEGMENT_BYTES_MAX))
     }
 
-    /// Hands over a segment that was made ahead.
+    /// Hands over a segment that was made ahead, or a file that held one.
     pub fn put_spare(&mut self, spare: Spare) {
-        self.spare = Some(spare);
+        self.spares.push(spare);
     }
 
     /// The directory of the segments.
@@ -220,19 +221,18 @@ impl Log {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
-        if let Some(spare) = self.spare.take() {
+        while let Some(spare) = self.spares.pop() {
             spare.discard(&*self.io)?;
         }
         self.next_segment(BLOCK_BYTES as u64, Room::Plenty)
     }
 
     fn next_segment(&mut self, need: u64, room: Room) -> Result<()> {
-        let spare = match self.spare.take() {
-            Some(spare) if spare.bytes >= need + BLOCK_BYTES as u64 => spare,
-            unfit => {
-                self.spare = unfit;
-                self.make_next(need + BLOCK_BYTES as u64, room)?
-            }
+        let bytes_min = need + BLOCK_BYTES as u64;
+        let fit = self.spares.iter().position(|spare| spare.bytes >= bytes_min);
+        let spare = match fit.map(|place| self.spares.swap_remove(place)) {
+            Some(spare) => spare,
+            None => self.make_next(bytes_min, room)?,
         };
         let last = self.segments.back().map_or(SegmentNumber(0), |segment| segment.number);
         let number = SegmentNumber(last.0 + 1);
@@ -392,9 +392,9 @@ impl Log {
         }
     }
 
-    /// Whether the next segment is made already.
-    pub fn has_spare(&self) -> bool {
-        self.spare.is_some()
+    /// How many segments to come are there already.
+    pub fn spares(&self) -> usize {
+        self.spares.len()
     }
 }
 

@@ -14,6 +14,8 @@ use crate::io::{File, Io, OpenMode};
 const SPARE_NAME: &str = "spare.wal";
 /// What is made because no spare is there must not touch the one that may be in the making.
 const NEXT_NAME: &str = "next.wal";
+/// What stands behind the number of a segment whose file waits to be another's.
+const RECYCLED_SUFFIX: &str = ".spare";
 
 /// The file of a segment.
 pub fn segment_path(dir: &Path, number: SegmentNumber) -> PathBuf {
@@ -56,8 +58,10 @@ impl Spare {
 
     /// Removes what a process that was killed had made ahead, or was making: on a full disk there is no room but that.
     pub fn remove_leftovers(io: &dyn Io, dir: &Path) {
-        for name in [SPARE_NAME, NEXT_NAME] {
-            // Mostly there is none; one that stays is written over by the next.
+        let mut names = io.list_dir(dir).unwrap_or_default();
+        names.retain(|name| name == SPARE_NAME || name == NEXT_NAME || name.ends_with(RECYCLED_SUFFIX));
+        for name in names {
+            // One that stays costs room until the next start, and nothing believes what it holds.
             let _ = io.remove_file(&dir.join(name));
         }
     }
@@ -85,7 +89,7 @@ impl Spare {
     /// # Errors
     /// If it cannot be opened or renamed.
     pub fn recycle(io: &dyn Io, dir: &Path, old: &Path, bytes: u64) -> Result<Self> {
-        let path = dir.join(SPARE_NAME);
+        let path = old.with_extension(&RECYCLED_SUFFIX[1..]);
         let renamed = io.rename(old, &path).and_then(|()| io.sync_dir(dir));
         renamed.map_err(|source| io_error("recycling", old, source))?;
         let file = io.open(&path, OpenMode::Write).map_err(|source| io_error("recycling", &path, source))?;

@@ -84,6 +84,7 @@ impl FileKind {
             "MANIFEST" => Self::Manifest,
             // A lock's text, room kept, a segment made ahead: directory.md says of each that it means nothing.
             "LOCK" | "RESERVE" | "spare.wal" => Self::Nothing,
+            _ if name.ends_with(".spare") => Self::Nothing,
             _ if name.ends_with(".wal") => Self::Segment,
             _ if name.ends_with(".frames") => Self::History,
             _ if [".run", ".col", ".idx"].iter().any(|end| name.ends_with(end)) => Self::Run,
