@@ -10,7 +10,6 @@
 //! ```
 
 mod cursor;
-mod marks;
 mod stack;
 
 #[cfg(test)]
@@ -26,10 +25,10 @@ use stoa_format::prefetch::prefetch_value;
 use stoa_format::run::{PageEntry, PagePlace, SectionId, SectionSummary};
 use stoa_format::{DecodeError, Ordinal};
 
+use crate::run::marks::Marks;
 use crate::run::{Caching, OpenPage, PageBody, Plain, RunError, RunFile, SectionPages};
 
 pub use crate::run::OrdinalSet;
-use marks::Marks;
 
 pub use cursor::ColumnCursor;
 pub use stack::ColumnStack;

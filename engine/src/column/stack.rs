@@ -9,8 +9,8 @@ use stoa_format::Ordinal;
 use stoa_format::column::{Cell, Scratch, Sought};
 use stoa_format::run::PageEntry;
 
-use super::marks::Marks;
 use super::{ColumnCursor, ColumnRun, FoundCell, Look, OrdinalSet};
+use crate::run::marks::Marks;
 use crate::run::{Caching, RunError};
 
 /// Sparse runs, newest first, over dense partitions. Immutable; shared by readers.

@@ -17,6 +17,7 @@ mod error;
 mod file;
 mod frames;
 mod handles;
+pub(crate) mod marks;
 mod section;
 mod verify;
 mod writer;

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use roaring::RoaringBitmap;
 use stoa_format::column::{Cell, ColumnKind, ColumnPageBuilder};
 use stoa_format::manifest::FileRef;
 use stoa_format::run::{
@@ -15,6 +14,7 @@ use stoa_format::run::{
 use stoa_format::sorted::{FilterBuilder, SortedPageBuilder, filter_hash, separator};
 use stoa_format::{AttrId, KeyEpoch, Keyspace, Ordinal};
 
+use super::marks::Marks;
 use super::{RunError, RunIdentity};
 use crate::io::{File, Io, OpenMode};
 use crate::keys::{DataKey, FileKeys, HedgeKey};
@@ -97,7 +97,7 @@ enum Entries {
     Column {
         builder: ColumnPageBuilder,
         /// The section's ordinals, if it is sparse.
-        ordinals: Option<RoaringBitmap>,
+        ordinals: Option<Marks>,
     },
     Sorted {
         builder: SortedPageBuilder,
@@ -176,7 +176,7 @@ impl RunWriter {
     /// # Errors
     /// As [`RunWriter::push_cell`].
     pub fn begin_column(&mut self, attr: AttrId, kind: ColumnKind, shape: ColumnShape) -> Result<(), RunError> {
-        let ordinals = (shape == ColumnShape::Sparse).then(RoaringBitmap::new);
+        let ordinals = (shape == ColumnShape::Sparse).then(Marks::new);
         let entries = Entries::Column { builder: ColumnPageBuilder::new(kind), ordinals };
         self.begin(SectionId::Column { attr, kind }, 0, entries)
     }
@@ -207,7 +207,9 @@ impl RunWriter {
         let Some(Current { section, entries: Entries::Column { builder, .. }, .. }) = &mut self.current else {
             return Err(refused("no column was begun"));
         };
-        let short = u32::try_from(ordinal.0).map_err(|_| refused("ordinals of 2^32 and more are not supported"))?;
+        if ordinal.0 > u64::from(u32::MAX) {
+            return Err(refused("ordinals of 2^32 and more are not supported"));
+        }
         if section.summary.entries > 0 && ordinal.0 <= section.summary.last_ordinal {
             return Err(refused("ordinals must ascend"));
         }
@@ -220,8 +222,7 @@ impl RunWriter {
         };
         builder.push(ordinal.0, cell).map_err(|e| RunError::refused(&self.name, e))?;
         if let Some(ordinals) = ordinals {
-            // They ascend, so that each is appended.
-            let _ = ordinals.try_push(short);
+            ordinals.add(ordinal.0);
         }
         let summary = &mut section.summary;
         if summary.entries == 0 {
@@ -353,8 +354,7 @@ impl RunWriter {
         let Some(current) = &mut self.current else { return Ok(()) };
         let mut others = Vec::new();
         match &mut current.entries {
-            Entries::Column { ordinals: None, .. } => {}
-            Entries::Column { ordinals: Some(ordinals), .. } => others.extend(ordinal_set_page(ordinals)),
+            Entries::Column { ordinals, .. } => others.extend(ordinals.take().and_then(ordinal_set_page)),
             Entries::Sorted { filter, filter_from, filter_pages, .. } => {
                 others.append(filter_pages);
                 if !filter.is_empty() {
@@ -433,7 +433,8 @@ fn filter_page(filter: &mut FilterBuilder, first_page: u32) -> PendingPage {
 }
 
 /// The page that lists a sparse column's ordinals; none if they have no gap.
-fn ordinal_set_page(ordinals: &mut RoaringBitmap) -> Option<PendingPage> {
+fn ordinal_set_page(ordinals: Marks) -> Option<PendingPage> {
+    let mut ordinals = ordinals.into_bitmap();
     let (first, last) = (ordinals.min()?, ordinals.max()?);
     if u64::from(last - first) + 1 == ordinals.len() {
         return None;

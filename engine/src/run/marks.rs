@@ -1,4 +1,4 @@
-//! Ordinals found by a pass over a column, page by page, on their way into a bitmap.
+//! Ordinals on their way into a bitmap: those that a pass over a column finds, those that a run has.
 
 use roaring::RoaringBitmap;
 
@@ -8,7 +8,7 @@ const WINDOW_BITS: u64 = WINDOW_WORDS as u64 * 64;
 
 /// Collects ordinals. A window of bits takes them in; it moves with them, and what leaves it goes into the bitmap, so
 /// that ordinals that come about in order cost next to nothing.
-pub(super) struct Marks {
+pub(crate) struct Marks {
     words: Box<[u64; WINDOW_WORDS]>,
     /// Which stretch of ordinals the window shows.
     window: u64,
@@ -17,18 +17,18 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { words: Box::new([0; WINDOW_WORDS]), window: 0, dirty: false, done: RoaringBitmap::new() }
     }
 
     /// Adds an ordinal.
     #[inline]
-    pub(super) fn add(&mut self, ordinal: u64) {
+    pub(crate) fn add(&mut self, ordinal: u64) {
         self.add_word(ordinal / 64, 1 << (ordinal % 64));
     }
 
     /// Adds `first + i` for each bit `i` that is set.
-    pub(super) fn add_bits(&mut self, first: u64, bits: &[u64]) {
+    pub(crate) fn add_bits(&mut self, first: u64, bits: &[u64]) {
         let (at, shift) = (first / 64, first % 64);
         for (at, &word) in (at..).zip(bits) {
             if word == 0 {
@@ -67,7 +67,7 @@ impl Marks {
     }
 
     /// All of them.
-    pub(super) fn into_bitmap(mut self) -> RoaringBitmap {
+    pub(crate) fn into_bitmap(mut self) -> RoaringBitmap {
         self.move_to(0);
         self.done
     }
