@@ -30,6 +30,7 @@ pub const LOG_VERSION: u16 = 1;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"STOAWAL\n";
 const FRAME_MAGIC: &[u8; 4] = b"SFRM";
+const FRAME: &str = "frame";
 
 /// The first block of a segment.
 ///
@@ -174,6 +175,34 @@ impl OuterShell {
         out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
     }
 
+    /// Reads the shell at the start of `bytes`, with or without what follows it. Nothing is checked by the checksum yet:
+    /// this is to tell whose frame it would be, and how long.
+    ///
+    /// # Errors
+    /// Not a shell, cut short.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(FRAME, bytes);
+        if &reader.array::<4>()? != FRAME_MAGIC {
+            return Err(DecodeError::new(FRAME, 0, "magic does not match"));
+        }
+        let _checksum = reader.u32()?;
+        let body_len = reader.u32()?;
+        let kind = match reader.u8()? {
+            1 => FrameKind::Data,
+            2 => FrameKind::Seal,
+            _ => return Err(DecodeError::new(FRAME, 12, "kind is unknown")),
+        };
+        reader.reserved(3)?;
+        Ok(Self {
+            kind,
+            body_len,
+            segment: SegmentNumber(reader.u64()?),
+            incarnation: reader.u64()?,
+            lsn: Lsn(reader.u64()?),
+            durable_lsn: Lsn(reader.u64()?),
+        })
+    }
+
     /// Reads the frame at the start of `bytes`, which may go on behind it; answers the shell and
     /// the body.
     ///
@@ -181,36 +210,20 @@ impl OuterShell {
     /// Not a frame, cut short, a checksum that does not match, a durable Lsn that is not below its own, a seal
     /// that carries something.
     pub fn decode_frame(bytes: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
-        const NAME: &str = "frame";
-        let mut reader = Reader::new(NAME, bytes);
-        if &reader.array::<4>()? != FRAME_MAGIC {
-            return Err(DecodeError::new(NAME, 0, "magic does not match"));
-        }
+        let shell = Self::decode(bytes)?;
+        let mut reader = Reader::new(FRAME, bytes);
+        reader.slice(4)?;
         let crc = reader.u32()?;
-        let body_len = reader.u32()?;
-        let kind = match reader.u8()? {
-            1 => FrameKind::Data,
-            2 => FrameKind::Seal,
-            _ => return Err(DecodeError::new(NAME, 12, "kind is unknown")),
-        };
-        reader.reserved(3)?;
-        let shell = Self {
-            kind,
-            body_len,
-            segment: SegmentNumber(reader.u64()?),
-            incarnation: reader.u64()?,
-            lsn: Lsn(reader.u64()?),
-            durable_lsn: Lsn(reader.u64()?),
-        };
-        let body = reader.slice(body_len as usize)?;
+        reader.slice(OUTER_BYTES - 8)?;
+        let body = reader.slice(shell.body_len as usize)?;
         if crc != crc32fast::hash(&bytes[8..OUTER_BYTES + body.len()]) {
-            return Err(DecodeError::new(NAME, 4, "checksum does not match"));
+            return Err(DecodeError::new(FRAME, 4, "checksum does not match"));
         }
         if shell.durable_lsn >= shell.lsn {
-            return Err(DecodeError::new(NAME, 40, "says that it is durable itself"));
+            return Err(DecodeError::new(FRAME, 40, "says that it is durable itself"));
         }
         if shell.kind == FrameKind::Seal && !body.is_empty() {
-            return Err(DecodeError::new(NAME, 8, "a seal frame has a body"));
+            return Err(DecodeError::new(FRAME, 8, "a seal frame has a body"));
         }
         Ok((shell, body))
     }

@@ -12,6 +12,7 @@
 //!    and those cost nothing. Of users and aliases, which every sign-in asks for, a filter says which it may hold.
 
 mod filter;
+mod gathered;
 mod ordered;
 
 use std::cmp::Reverse;
@@ -27,6 +28,7 @@ use stoa_format::{AttrId, DecodeError, Keyspace, Ordinal, Seq};
 use crate::index::Direction;
 use crate::pool::keyspace::{ALIAS_BYTES, ALIASES, first_number, flat_key, last_number};
 use filter::Filter;
+pub use gathered::Gathered;
 use ordered::Ordered;
 
 /// What an entry costs besides its bytes: its place in a B-tree that is two thirds full, and handles.
@@ -198,6 +200,18 @@ impl Memtable {
         self.grow(delta.cells.len());
         self.users_filter.add(spread(ordinal.0));
         self.users.insert((ordinal.0, Reverse(seq.0)), delta);
+    }
+
+    /// Adds what was gathered: of each user what counts in the end, at the Seq of the last delta. Nobody may be
+    /// reading as of an older Seq.
+    pub fn put_all(&self, gathered: Gathered) {
+        let mut entries = Vec::with_capacity(gathered.len());
+        for (ordinal, seq, newest) in gathered.newest_of_each() {
+            self.grow(newest.cells.len());
+            self.users_filter.add(spread(ordinal.0));
+            entries.push(((ordinal.0, Reverse(seq.0)), newest));
+        }
+        self.users.extend(entries);
     }
 
     /// Sets or deletes a key at `seq`.
@@ -395,142 +409,4 @@ fn spread_alias(attr: u16, hash: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pool::keyspace::{Key, flat_key};
-
-    fn delta(flags: u8, cells: &[(AttrId, CellRef<'_>)]) -> Delta {
-        let mut out = Vec::new();
-        encode_cells(cells.iter().copied(), &mut out);
-        Delta::new(flags, Bytes::from(out))
-    }
-
-    /// However often a user changes, and whatever: a reader looks at few deltas and finds the newest of each cell.
-    #[test]
-    fn a_user_who_changes_often_is_read_from_few_deltas() {
-        let table = Memtable::default();
-        let long = vec![7; 4 * CARRIED_BYTES];
-        let first = [(AttrId(64), CellRef::Int(0)), (AttrId(65), CellRef::Bytes(&long)), (AttrId(66), CellRef::Int(0))];
-        table.put(Ordinal(1), Seq(1), delta(PUT_CREATES, &first));
-        for seq in 2..1000 {
-            let attr = if seq % 2 == 0 { AttrId(64) } else { AttrId(67) };
-            table.put(Ordinal(1), Seq(seq), delta(0, &[(attr, CellRef::Int(seq as i64))]));
-        }
-        let read = |seq, attr| {
-            let newest = table.user(Ordinal(1), Seq(seq)).unwrap();
-            assert!(newest.chain().count() <= 2 && newest.chain().any(Delta::creates));
-            let found = newest.chain().find_map(|delta| match delta.cells().find(AttrId(attr)) {
-                Ok(Some(CellRef::Int(value))) => Some(value),
-                Ok(Some(CellRef::Bytes(value))) => Some(value.len() as i64),
-                _ => None,
-            });
-            found.unwrap_or(-1)
-        };
-        assert_eq!([64, 65, 66, 67].map(|attr| read(999, attr)), [998, long.len() as i64, 0, 999]);
-        assert_eq!([64, 65, 66, 67].map(|attr| read(500, attr)), [500, long.len() as i64, 0, 499]);
-        assert_eq!([64, 65, 66, 67].map(|attr| read(1, attr)), [0, long.len() as i64, 0, -1]);
-        assert_eq!(table.deltas().count(), 1);
-        assert!(table.size_bytes() < 1000 * (ENTRY_OVERHEAD_BYTES + 2 * CARRIED_BYTES as u64));
-    }
-
-    /// What a long and a short attribute say in turns, and many that together are longer than what is copied, makes
-    /// no chain that grows: each in it is more than twice as long as what lies on it.
-    #[test]
-    fn what_lies_under_a_delta_is_far_longer() {
-        let (turns, many) = (Memtable::default(), Memtable::default());
-        let (long, short) = (vec![1; 4 * CARRIED_BYTES], vec![2; CARRIED_BYTES / 8]);
-        for seq in 1..3000u64 {
-            let (attr, value) = if seq % 2 == 0 { (64, &long) } else { (65, &short) };
-            turns.put(Ordinal(1), Seq(seq), delta(0, &[(AttrId(attr), CellRef::Bytes(value))]));
-            let attr = AttrId(64 + (seq * 7 % 40) as u16);
-            many.put(Ordinal(1), Seq(seq), delta(0, &[(attr, CellRef::Bytes(&short))]));
-            for table in [&turns, &many] {
-                let newest = table.user(Ordinal(1), Seq(seq)).unwrap();
-                let lengths: Vec<usize> = newest.chain().map(|delta| delta.cells.len()).collect();
-                assert!(lengths.windows(2).all(|two| two[1] > 2 * two[0]), "{lengths:?}");
-                assert!(lengths.len() <= 4, "{lengths:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_reader_sees_its_own_seq_for_ever() {
-        let table = Memtable::default();
-        table.put(Ordinal(1), Seq(5), delta(PUT_CREATES, &[(AttrId(64), CellRef::Int(1))]));
-        table.put(Ordinal(1), Seq(7), delta(0, &[(AttrId(64), CellRef::Int(2))]));
-        let read = |seq| {
-            let delta = table.user(Ordinal(1), Seq(seq))?;
-            match delta.cells().find(AttrId(64)) {
-                Ok(Some(CellRef::Int(value))) => Some(value),
-                _ => None,
-            }
-        };
-        assert_eq!((read(4), read(5), read(6), read(7)), (None, Some(1), Some(1), Some(2)));
-        let set = |keyspace, key: &[u8], seq, value| table.set_key(Keyspace(keyspace), key, Seq(seq), value).unwrap();
-        let key = flat_key(Keyspace(6), b"k");
-        set(6, b"k", 5, Some(Bytes::from_static(b"v")));
-        set(6, b"k", 6, None);
-        assert_eq!(table.key(&key, Seq(4)), None);
-        assert_eq!(table.key(&key, Seq(5)), Some(Some(Bytes::from_static(b"v"))));
-        assert_eq!(table.key(&key, Seq(9)), Some(None));
-        let from = flat_key(Keyspace(6), b"");
-        assert_eq!(table.keys_up(from.clone(), &from, Seq(5)).count(), 1);
-        assert_eq!(table.keys_up(from.clone(), &from, Seq(6)).next(), Some((key.clone(), None)));
-        set(6, b"l", 7, Some(Bytes::new()));
-        set(7, b"k", 5, Some(Bytes::new()));
-        for seq in 4..9 {
-            let mut up: Vec<_> = table.keys_up(from.clone(), &from, Seq(seq)).collect();
-            let down: Vec<_> = table.keys_down(from.clone(), &flat_key(Keyspace(7), b""), Seq(seq)).collect();
-            up.reverse();
-            assert_eq!(up, down);
-            assert_eq!(up.len(), [0, 1, 1, 2, 2][seq as usize - 4]);
-        }
-        assert_eq!(table.keys_down(from, &key, Seq(9)).count(), 0);
-        assert!(table.has_keys_after(Keyspace(6), Seq(6)) && !table.has_keys_after(Keyspace(6), Seq(7)));
-        assert!(table.has_keys_after(Keyspace(7), Seq(4)) && !table.has_keys_after(Keyspace(7), Seq(5)));
-        assert!(!table.has_keys_after(Keyspace(3), Seq(0)));
-        assert_eq!(table.changed_users(Ordinal(0), Seq(4)).count(), 0);
-        assert_eq!(table.changed_users(Ordinal(0), Seq(9)).collect::<Vec<_>>(), [Ordinal(1)]);
-    }
-    #[test]
-    fn aliases_are_found_by_value_and_walked_in_order() {
-        let table = Memtable::default();
-        let alias = |attr, hash: u64| Key::new(ALIASES).attr(AttrId(attr)).number(hash);
-        let set = |attr, hash, ordinal, seq, value: Option<Bytes>| {
-            let flat = alias(attr, hash).ordinal(Ordinal(ordinal)).flat();
-            table.set_key(ALIASES, &flat[1..], Seq(seq), value).unwrap();
-        };
-        let present = || Some(Bytes::new());
-        set(64, 5, 1, 1, present());
-        set(64, 5, 1, 2, None);
-        set(64, 5, 2, 3, present());
-        set(64, u64::MAX, 3, 4, present());
-        set(65, 5, 4, 5, present());
-        assert!(table.set_key(ALIASES, b"short", Seq(6), None).is_err());
-        let prefixes = [alias(64, 5).flat(), Key::new(ALIASES).attr(AttrId(64)).flat(), Key::new(ALIASES).flat()];
-        assert!(prefixes.iter().all(|prefix| table.may_hold(prefix)));
-        assert!(!table.may_hold(&alias(64, u64::MAX / 3).flat()) && !table.may_hold(&[9]));
-        let up = |prefix: &Bytes, from: &Bytes, seq| {
-            let entries = table.keys_up(prefix.clone(), from, Seq(seq));
-            entries.map(|(flat, value)| (last_number(&flat).unwrap(), value.is_some())).collect::<Vec<_>>()
-        };
-        let down = |prefix: &Bytes, below: &Bytes, seq| {
-            let entries = table.keys_down(prefix.clone(), below, Seq(seq));
-            entries.map(|(flat, value)| (last_number(&flat).unwrap(), value.is_some())).collect::<Vec<_>>()
-        };
-        assert_eq!(up(&prefixes[0], &prefixes[0], 1), [(1, true)]);
-        assert_eq!(up(&prefixes[0], &prefixes[0], 9), [(1, false), (2, true)]);
-        assert_eq!(up(&prefixes[1], &prefixes[1], 9), [(1, false), (2, true), (3, true)]);
-        assert_eq!(up(&prefixes[2], &prefixes[2], 4), [(1, false), (2, true), (3, true)]);
-        let second = alias(64, 5).ordinal(Ordinal(2));
-        assert_eq!(up(&prefixes[2], &second.clone().flat(), 9), [(2, true), (3, true), (4, true)]);
-        // A bound that goes on after an alias is past it.
-        assert_eq!(up(&prefixes[2], &second.clone().rest(&[0]).flat(), 9), [(3, true), (4, true)]);
-        assert_eq!(down(&prefixes[1], &second.clone().flat(), 9), [(1, false)]);
-        assert_eq!(down(&prefixes[1], &second.clone().rest(&[0]).flat(), 9), [(2, true), (1, false)]);
-        assert_eq!(down(&prefixes[2], &Bytes::from_static(&[ALIASES.0 + 1]), 1), [(1, true)]);
-        let key = |ordinal, seq| table.key(&alias(64, 5).ordinal(Ordinal(ordinal)).flat(), Seq(seq));
-        assert_eq!((key(1, 1), key(1, 2), key(2, 2), key(2, 3)), (Some(present()), Some(None), None, Some(present())));
-        assert!(table.has_keys_after(ALIASES, Seq(4)) && !table.has_keys_after(ALIASES, Seq(5)));
-    }
-}
+mod tests;

@@ -39,6 +39,14 @@ impl<K: Ord + Clone, V> Ordered<K, V> {
         self.has_some.store(true, Relaxed);
     }
 
+    /// Adds many, in ascending order of keys, faster than one by one.
+    pub(super) fn extend(&self, ascending: Vec<(K, V)>) {
+        let has_some = !ascending.is_empty();
+        let mut built: BTreeMap<K, V> = ascending.into_iter().collect();
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).append(&mut built);
+        self.has_some.fetch_or(has_some, Relaxed);
+    }
+
     /// Whether nothing was added.
     pub(super) fn is_empty(&self) -> bool {
         !self.has_some.load(Relaxed)

@@ -328,6 +328,20 @@ impl OpenPool {
     /// # Errors
     /// `DAMAGED` if the plain text is not what a leader writes.
     pub(crate) fn apply(&self, first_seq: Seq, plain: &Bytes) -> Result<()> {
+        let version = self.version.load();
+        self.apply_with(first_seq, plain, |ordinal, seq, delta| version.active.put(ordinal, seq, delta))
+    }
+
+    /// The same, with users' deltas handed to `put` instead.
+    ///
+    /// # Errors
+    /// As [`OpenPool::apply`].
+    pub(crate) fn apply_with(
+        &self,
+        first_seq: Seq,
+        plain: &Bytes,
+        mut put: impl FnMut(Ordinal, Seq, Delta),
+    ) -> Result<()> {
         let fault = |fault: stoa_format::DecodeError| damaged(&fault);
         let version = self.version.load();
         let mut frame = FrameReader::decode(plain).map_err(fault)?;
@@ -343,7 +357,7 @@ impl OpenPool {
                             lock(&self.erasures).note(frame.time_ms, seq, self.limits().erase_within_ms);
                         }
                         self.next_ordinal.fetch_max(ordinal.0 + 1, Relaxed);
-                        version.active.put(ordinal, seq, Delta::new(flags, plain.slice_ref(cells)));
+                        put(ordinal, seq, Delta::new(flags, plain.slice_ref(cells)));
                     }
                     Operation::SetKey { keyspace, key, value } => {
                         self.note_key(keyspace, key);

@@ -18,7 +18,7 @@ use stoa_format::{PoolId, Seq};
 use crate::error::{Error, Result};
 use crate::io::{Io, read_whole, replace};
 use crate::pool::open::PoolFrame;
-use crate::wal::{io_error, read_frame};
+use crate::wal::{Frames, io_error};
 
 /// A file is ended when it has reached this.
 const FILE_BYTES: usize = 16 << 20;
@@ -111,8 +111,9 @@ pub(super) fn copy(
 ) -> Result<Vec<HistoryFile>> {
     let mut files = Vec::new();
     let (mut from, mut bytes) = (0, vec![0; HEADER_BYTES]);
+    let mut log = Frames::new(io, wal_dir);
     for (at, frame) in frames.iter().enumerate() {
-        append_record(&read_frame(io, wal_dir, frame.place)?, &mut bytes);
+        append_record(log.read(frame.place)?, &mut bytes);
         if bytes.len() < FILE_BYTES && at + 1 < frames.len() {
             continue;
         }

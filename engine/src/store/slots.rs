@@ -16,8 +16,9 @@ use crate::commit::sequence::next_chain;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::read_whole;
 use crate::manifest;
+use crate::memtable::Gathered;
 use crate::pool::open::{OpenPool, PoolFrame, lock};
-use crate::wal::{io_error, read_frame};
+use crate::wal::{Frames, io_error};
 
 /// No manifest is greater: it lists files and live users.
 pub(super) const MANIFEST_MAX_BYTES: u64 = 1 << 30;
@@ -274,21 +275,25 @@ impl PoolSlot {
                 return Err(Error::damaged(what));
             }
         }
+        let mut users = Gathered::default();
         for file in history.iter().filter(|file| file.last_seq > flushed_seq) {
             file.read(&*shared.io, self.id, &pool.dir, |inner, sealed| {
                 let damaged = |what: &str| {
                     let first = file.first_seq.0;
                     Error::damaged(format!("pool {}: history/{first:016x}: {what}. Run: stoa verify DIR", self.id))
                 };
-                replay(&pool, inner, sealed, &damaged)
+                replay(&pool, inner, sealed, &mut users, &damaged)
             })?;
         }
         // What was copied is not needed from the log too: a stop came before the segment was given up.
         let copied = history.back().map_or(Seq(0), |file| file.last_seq);
         let frames = frames.iter().filter(|frame| frame.last_seq > copied && frame.last_seq >= frames_from);
+        let wal_dir = shared.wal_dir();
+        let mut log = Frames::new(&*shared.io, &wal_dir);
         for frame in frames.clone().filter(|frame| frame.last_seq > flushed_seq) {
-            replay_from_log(shared, &pool, frame)?;
+            replay_from_log(&pool, frame, &mut log, &mut users)?;
         }
+        pool.version.load().active.put_all(users);
         if left_log == Seq(0) {
             // No checkpoint knows of them yet.
             self.kept_from.fetch_max(history.front().map_or(0, |file| file.first_seq.0), Relaxed);
@@ -327,7 +332,7 @@ fn number_is_forked(entry: &CatalogueEntry, bytes: &[u8]) -> bool {
 }
 
 /// Applies one frame of the log to a pool that is being opened.
-fn replay_from_log(shared: &Shared, pool: &OpenPool, frame: &PoolFrame) -> Result<()> {
+fn replay_from_log(pool: &OpenPool, frame: &PoolFrame, log: &mut Frames<'_>, users: &mut Gathered) -> Result<()> {
     let damaged = |what: &str| {
         let place = frame.place;
         Error::damaged(format!(
@@ -335,13 +340,20 @@ fn replay_from_log(shared: &Shared, pool: &OpenPool, frame: &PoolFrame) -> Resul
             pool.id, place.segment.0, place.offset
         ))
     };
-    let body = read_frame(&*shared.io, &shared.wal_dir(), frame.place)?;
-    let (inner, sealed) = InnerShell::decode(&body).map_err(|fault| damaged(fault.reason).because(fault))?;
-    replay(pool, &inner, sealed, &damaged)
+    let (inner, sealed) =
+        InnerShell::decode(log.read(frame.place)?).map_err(|fault| damaged(fault.reason).because(fault))?;
+    replay(pool, &inner, sealed, users, &damaged)
 }
 
-/// Applies one frame to a pool that is being opened, unless the manifest holds it already.
-fn replay(pool: &OpenPool, inner: &InnerShell, sealed: &[u8], damaged: &dyn Fn(&str) -> Error) -> Result<()> {
+/// Applies one frame to a pool that is being opened, unless the manifest holds it already; what it says of users is
+/// gathered.
+fn replay(
+    pool: &OpenPool,
+    inner: &InnerShell,
+    sealed: &[u8],
+    users: &mut Gathered,
+    damaged: &dyn Fn(&str) -> Error,
+) -> Result<()> {
     let mut sequencer = lock(&pool.sequencer);
     if inner.last_seq().0 < sequencer.next_seq {
         return Ok(());
@@ -361,7 +373,7 @@ fn replay(pool: &OpenPool, inner: &InnerShell, sealed: &[u8], damaged: &dyn Fn(&
     sequencer.next_seq = inner.last_seq().0 + 1;
     sequencer.conflicts.restart(inner.last_seq().0);
     drop(sequencer);
-    pool.apply(inner.first_seq, &Bytes::from(plain))?;
+    pool.apply_with(inner.first_seq, &Bytes::from(plain), |ordinal, seq, delta| users.put(ordinal, seq, delta))?;
     *lock(&pool.head) = (inner.last_seq(), inner.chain);
     pool.publish(inner.last_seq());
     Ok(())

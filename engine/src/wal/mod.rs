@@ -29,7 +29,7 @@ use crate::io::{File, Io, is_out_of_space};
 pub use recovery::{Recovery, first_segment, recover};
 use segment::Unbegun;
 pub(crate) use segment::io_error;
-pub use segment::{Spare, read_frame, segment_path};
+pub use segment::{Frames, Spare, read_frame, segment_path};
 
 /// The first segment's size, unless [`crate::Limits`] say otherwise.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 20;

@@ -11,7 +11,9 @@
 //! ([`Recovery::unclaimed`]) are written anew, into the segment that the log begins next.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use stoa_format::wal::{
     BLOCK_BYTES, FRAME_ALIGN, FrameKind, InnerShell, OUTER_BYTES, OuterShell, SegmentHeader, round_to_block,
@@ -21,10 +23,12 @@ use stoa_format::{Lsn, SegmentNumber, StoreId};
 use super::segment::{io_error, segment_number, segment_path};
 use super::{FramePlace, LiveSegment};
 use crate::error::{Error, Result};
-use crate::io::{Io, OpenMode, read_whole};
+use crate::io::{File, Io, OpenMode};
 
 /// A segment cannot be greater than this: one transaction is bounded far below it.
 const SEGMENT_READ_MAX_BYTES: u64 = 4 << 30;
+/// So much of a segment is read at a time, unless a frame is longer.
+const WINDOW_BYTES: usize = 1 << 20;
 
 /// Where the log ended.
 #[derive(Debug, Clone, Default)]
@@ -89,7 +93,13 @@ pub fn recover(
         } else if header.previous != recovery.last_segment || header.first_lsn.0 != recovery.last_lsn.0 + 1 {
             return Err(damaged(header.number, 0, "a segment before this one is missing"));
         }
-        scan(io, dir, header, next, durable_claim, &mut recovery, &mut visit)?;
+        let (mut window, segment_bytes) = Window::open(io, dir, header, next)?;
+        recovery.segments.push(LiveSegment {
+            number: header.number,
+            first_lsn: header.first_lsn,
+            bytes: segment_bytes,
+        });
+        scan(&mut window, header, next, durable_claim, &mut recovery, &mut visit)?;
     }
     if durable_claim > recovery.last_lsn {
         let what = format!(
@@ -138,34 +148,72 @@ fn read_header(io: &dyn Io, dir: &Path, number: SegmentNumber, store: StoreId) -
     }
 }
 
-/// Reads one segment up to where it ended.
+/// A stretch of a segment in memory, which moves to what is asked for: no more of a log is in memory at once.
+struct Window {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    /// Nothing is read from there on.
+    end: u64,
+    from: u64,
+    held: usize,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// A segment and its length. A later one says where it ended: what lies behind was cut once, and is never believed.
+    fn open(io: &dyn Io, dir: &Path, header: &SegmentHeader, next: Option<&SegmentHeader>) -> Result<(Self, u64)> {
+        let path = segment_path(dir, header.number);
+        let opened = io.open(&path, OpenMode::Read).and_then(|file| match file.len()? {
+            len if len > SEGMENT_READ_MAX_BYTES => Err(ErrorKind::FileTooLarge.into()),
+            len => Ok((len, file)),
+        });
+        let (len, file) = opened.map_err(|source| io_error("reading", &path, source))?;
+        let end = next.map_or(len, |next| next.previous_end.min(len));
+        Ok((Self { path, file, end, from: 0, held: 0, bytes: Vec::new() }, len))
+    }
+
+    /// The `len` bytes from `at` on, or those before the end.
+    fn at(&mut self, at: u64, len: usize) -> Result<&[u8]> {
+        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
+        let len = len.min(left);
+        if at < self.from || at + len as u64 > self.from + self.held as u64 {
+            let held = len.max(WINDOW_BYTES).min(left);
+            if self.bytes.len() < held {
+                self.bytes.resize(held, 0);
+            }
+            // What a failure may leave there is not held.
+            (self.from, self.held) = (at, 0);
+            let read = self.file.read_exact_at(&mut self.bytes[..held], at);
+            read.map_err(|source| io_error("reading", &self.path, source))?;
+            self.held = held;
+        }
+        let skipped = at.saturating_sub(self.from) as usize;
+        Ok(&self.bytes[skipped..][..len])
+    }
+}
+
+/// Goes through one segment, up to where it ended.
 fn scan(
-    io: &dyn Io,
-    dir: &Path,
+    window: &mut Window,
     header: &SegmentHeader,
     next: Option<&SegmentHeader>,
     durable_claim: Lsn,
     recovery: &mut Recovery,
     visit: &mut impl FnMut(FramePlace, &InnerShell, &[u8]) -> Result<()>,
 ) -> Result<()> {
-    let path = segment_path(dir, header.number);
-    let bytes = read_whole(io, &path, SEGMENT_READ_MAX_BYTES).map_err(|source| io_error("reading", &path, source))?;
-    // A later segment says where this one ended: what lies behind was cut once, and is never believed.
-    let limit = next.map_or(bytes.len(), |next| (next.previous_end as usize).min(bytes.len()));
-    let mut at = BLOCK_BYTES;
+    let mut at = BLOCK_BYTES as u64;
     let mut expected = header.first_lsn;
-    recovery.end = at as u64;
+    recovery.end = at;
     // Where the last whole frame ends: what is bad begins behind it.
     let mut whole_end = recovery.end;
     // Those that nothing so far says were durable.
     let mut unclaimed = VecDeque::new();
-    while let Some((offset, shell, body)) = frame_at_or_after(&bytes[..limit], at, header, expected) {
-        let len = (OUTER_BYTES + body.len()) as u32;
-        let place = FramePlace { lsn: shell.lsn, segment: header.number, offset: offset as u64, len };
+    while let Some((offset, shell)) = frame_at_or_after(window, at, header, expected)? {
+        let len = OUTER_BYTES as u32 + shell.body_len;
+        let place = FramePlace { lsn: shell.lsn, segment: header.number, offset, len };
         if shell.kind == FrameKind::Data {
-            let (inner, sealed) = InnerShell::decode(body).map_err(|fault| {
-                damaged(header.number, offset as u64, "the inner shell is not whole").because(fault)
-            })?;
+            let (inner, sealed) = InnerShell::decode(body_of(window, place)?)
+                .map_err(|fault| damaged(header.number, offset, "the inner shell is not whole").because(fault))?;
             visit(place, &inner, sealed)?;
         }
         unclaimed.push_back((place, shell.kind));
@@ -173,29 +221,22 @@ fn scan(
         while let Some((place, _)) = unclaimed.pop_front_if(|(place, _)| place.lsn <= claim) {
             recovery.end = place.offset + u64::from(place.len);
         }
-        whole_end = offset as u64 + u64::from(len);
-        at = (offset + len as usize).next_multiple_of(FRAME_ALIGN);
+        whole_end = offset + u64::from(len);
+        at = whole_end.next_multiple_of(FRAME_ALIGN as u64);
         expected = Lsn(expected.0 + 1);
     }
     recovery.last_lsn = Lsn(expected.0 - 1);
     recovery.last_segment = header.number;
-    let body_of = |place: FramePlace| &bytes[place.offset as usize..][OUTER_BYTES..place.len as usize];
-    recovery.unclaimed = unclaimed
-        .into_iter()
-        .map(|(place, kind)| Unclaimed { lsn: place.lsn, kind, body: body_of(place).to_vec() })
-        .collect();
-    recovery.segments.push(LiveSegment {
-        number: header.number,
-        first_lsn: header.first_lsn,
-        bytes: bytes.len() as u64,
-    });
+    for (place, kind) in unclaimed {
+        recovery.unclaimed.push(Unclaimed { lsn: place.lsn, kind, body: body_of(window, place)?.to_vec() });
+    }
     if let Some(next) = next
         && (next.previous_end != recovery.end || next.first_lsn != expected)
     {
         return Err(damaged(header.number, whole_end, "frames are missing that the next segment says were here"));
     }
-    if let Some(claim) = highest_claim(&bytes, round_to_block(at as u64) as usize, header)
-        && next.is_none()
+    if next.is_none()
+        && let Some(claim) = highest_claim(window, round_to_block(at), header)?
         && claim >= expected
     {
         let what = format!("is damaged and valid frames follow (up to lsn {claim})");
@@ -205,33 +246,42 @@ fn scan(
 }
 
 /// The frame `expected` at `at`, or, where a batch ended there, at the next block.
-fn frame_at_or_after<'a>(
-    bytes: &'a [u8],
-    at: usize,
+fn frame_at_or_after(
+    window: &mut Window,
+    at: u64,
     header: &SegmentHeader,
     expected: Lsn,
-) -> Option<(usize, OuterShell, &'a [u8])> {
-    let next_block = at.next_multiple_of(BLOCK_BYTES);
-    let places = if next_block == at { [at, at] } else { [at, next_block] };
-    places.into_iter().find_map(|place| {
-        let (shell, body) = own_frame(bytes.get(place..)?, header)?;
-        (shell.lsn == expected).then_some((place, shell, body))
-    })
+) -> Result<Option<(u64, OuterShell)>> {
+    for place in [at, round_to_block(at)] {
+        if let Some(shell) = own_frame(window, place, header)?.filter(|shell| shell.lsn == expected) {
+            return Ok(Some((place, shell)));
+        }
+    }
+    Ok(None)
 }
 
-/// The frame at the start of `bytes`, if it was written into this segment by the process that began it.
-fn own_frame<'a>(bytes: &'a [u8], header: &SegmentHeader) -> Option<(OuterShell, &'a [u8])> {
-    let (shell, body) = OuterShell::decode_frame(bytes).ok()?;
-    (shell.segment == header.number && shell.incarnation == header.incarnation).then_some((shell, body))
+/// The frame at `at`, if it was written into this segment by the process that began it.
+fn own_frame(window: &mut Window, at: u64, header: &SegmentHeader) -> Result<Option<OuterShell>> {
+    let is_own = |shell: &OuterShell| shell.segment == header.number && shell.incarnation == header.incarnation;
+    // Most of what is looked at behind the end of a log is no frame, or another segment's: its body is not read.
+    let shell = OuterShell::decode(window.at(at, OUTER_BYTES)?);
+    let Some(shell) = shell.ok().filter(is_own) else { return Ok(None) };
+    let frame = window.at(at, OUTER_BYTES + shell.body_len as usize)?;
+    Ok(OuterShell::decode_frame(frame).is_ok().then_some(shell))
+}
+
+/// What follows the outer shell of a frame that was found whole.
+fn body_of(window: &mut Window, place: FramePlace) -> Result<&[u8]> {
+    Ok(&window.at(place.offset, place.len as usize)?[OUTER_BYTES..])
 }
 
 /// The highest Lsn that a valid frame from `from` on says was durable.
-fn highest_claim(bytes: &[u8], from: usize, header: &SegmentHeader) -> Option<Lsn> {
-    (from..bytes.len())
-        .step_by(BLOCK_BYTES)
-        .filter_map(|place| own_frame(&bytes[place..], header))
-        .map(|(shell, _)| shell.durable_lsn)
-        .max()
+fn highest_claim(window: &mut Window, from: u64, header: &SegmentHeader) -> Result<Option<Lsn>> {
+    let mut highest = None;
+    for place in (from..window.end).step_by(BLOCK_BYTES) {
+        highest = highest.max(own_frame(window, place, header)?.map(|shell| shell.durable_lsn));
+    }
+    Ok(highest)
 }
 
 fn damaged(segment: SegmentNumber, offset: u64, what: &str) -> Error {

@@ -136,23 +136,57 @@ pub struct Unbegun {
     pub error: Error,
 }
 
-/// Reads the body of a frame.
+/// Reads frames by their places: a segment stays open for as long as they lie in it, and the memory is used again.
+pub struct Frames<'a> {
+    io: &'a dyn Io,
+    dir: &'a Path,
+    segment: Option<(SegmentNumber, Arc<dyn File>)>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Frames<'a> {
+    /// Frames of the log in `dir`.
+    pub fn new(io: &'a dyn Io, dir: &'a Path) -> Self {
+        Self { io, dir, segment: None, bytes: Vec::new() }
+    }
+
+    /// What one frame carries: all that follows its outer shell.
+    ///
+    /// # Errors
+    /// `IOERROR` if it cannot be read, `DAMAGED` if it is not the frame that was written.
+    pub fn read(&mut self, place: FramePlace) -> Result<&[u8]> {
+        let len = place.len as usize;
+        if self.bytes.len() < len {
+            self.bytes.resize(len, 0);
+        }
+        let read = self.file(place.segment).and_then(|file| file.read_exact_at(&mut self.bytes[..len], place.offset));
+        read.map_err(|source| io_error("reading", &segment_path(self.dir, place.segment), source))?;
+        let (shell, body) = OuterShell::decode_frame(&self.bytes[..len]).map_err(|fault| {
+            Error::damaged(format!("wal/{:016}.wal offset {}: {fault}", place.segment.0, place.offset)).because(fault)
+        })?;
+        if shell.lsn != place.lsn || shell.segment != place.segment {
+            let what = format!("wal/{:016}.wal offset {}: another frame stands there", place.segment.0, place.offset);
+            return Err(Error::damaged(what));
+        }
+        Ok(body)
+    }
+
+    fn file(&mut self, segment: SegmentNumber) -> io::Result<Arc<dyn File>> {
+        if let Some((_, file)) = self.segment.as_ref().filter(|(open, _)| *open == segment) {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.io.open(&segment_path(self.dir, segment), OpenMode::Read)?;
+        self.segment = Some((segment, Arc::clone(&file)));
+        Ok(file)
+    }
+}
+
+/// One frame, as [`Frames::read`].
 ///
 /// # Errors
-/// `IOERROR` if it cannot be read, `DAMAGED` if it is not the frame that was written.
+/// As there.
 pub fn read_frame(io: &dyn Io, dir: &Path, place: FramePlace) -> Result<Vec<u8>> {
-    let path = segment_path(dir, place.segment);
-    let mut bytes = vec![0; place.len as usize];
-    let read = io.open(&path, OpenMode::Read).and_then(|file| file.read_exact_at(&mut bytes, place.offset));
-    read.map_err(|source| io_error("reading", &path, source))?;
-    let (shell, body) = OuterShell::decode_frame(&bytes).map_err(|fault| {
-        Error::damaged(format!("wal/{:016}.wal offset {}: {fault}", place.segment.0, place.offset)).because(fault)
-    })?;
-    if shell.lsn != place.lsn || shell.segment != place.segment {
-        let what = format!("wal/{:016}.wal offset {}: another frame stands there", place.segment.0, place.offset);
-        return Err(Error::damaged(what));
-    }
-    Ok(body.to_vec())
+    Frames::new(io, dir).read(place).map(<[u8]>::to_vec)
 }
 
 /// What the operating system said, as an error that says what to do.

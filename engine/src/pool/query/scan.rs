@@ -25,6 +25,7 @@ use crate::pool::record::{GroupRecord, SignIn};
 use crate::pool::snapshot::{Snapshot, damaged};
 use crate::pool::value::Value;
 use crate::run::Caching;
+use crate::run::marks::Marks;
 
 /// So few users are looked at one by one rather than by passes over whole columns.
 const FEW_USERS: u64 = 512;
@@ -74,17 +75,16 @@ impl<'a> Scan<'a> {
 
     /// Those of whom the memtables say anything, and those of them that are live and match.
     fn changed(&self) -> Result<(RoaringBitmap, RoaringBitmap)> {
-        let (mut changed, mut matching) = (RoaringBitmap::new(), RoaringBitmap::new());
+        let (mut changed, mut matching) = (Marks::new(), Marks::new());
         self.snapshot.each_changed(|user, deltas| {
             let mut row = FilterRow::under(self.snapshot, user, deltas, &self.groups);
-            // They come in order, so that each is appended.
-            let _ = changed.try_push(user.0 as u32);
+            changed.add(user.0);
             if row.is_live() && self.filter.matches(&mut row)? {
-                let _ = matching.try_push(user.0 as u32);
+                matching.add(user.0);
             }
             Ok(())
         })?;
-        Ok((changed, matching))
+        Ok((changed.into_bitmap(), matching.into_bitmap()))
     }
 
     /// Those of settled users that match.
