@@ -268,12 +268,17 @@ impl Packer {
         // Values of another kind than the first page's: learn again.
         self.trained.take_if(|trained| trained.last_ratio < trained.first_ratio * 0.75);
         let trained = self.trained.get_or_insert_with(|| Trained::new(&values));
-        let mut packed =
-            Packed { table: trained.table.clone(), data: Vec::new(), ends: Vec::with_capacity(ends.len()) };
+        let mut packed = Packed {
+            table: trained.table.clone(),
+            data: vec![0; 2 * data.len()],
+            ends: Vec::with_capacity(ends.len()),
+        };
+        let mut end = 0;
         for value in &values {
-            trained.symbols.compress(value, &mut packed.data);
-            packed.ends.push(packed.data.len() as u32);
+            end += trained.symbols.compress(value, &mut packed.data[end..]);
+            packed.ends.push(end as u32);
         }
+        packed.data.truncate(end);
         let ratio = data.len() as f64 / packed.bytes() as f64;
         if trained.first_ratio == 0.0 {
             trained.first_ratio = ratio;

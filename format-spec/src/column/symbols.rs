@@ -1,6 +1,7 @@
 //! Learning the symbols of compressed strings, and compressing with them: the writer's half of FSST (Boncz,
 //! Neumann, Leis, VLDB 2020, section 4). The choice of symbols is not part of the format; any will do.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 /// Most symbols of a table; the number behind them is the escape.
@@ -17,7 +18,8 @@ const UNITS: usize = LITERALS + 256;
 /// How much more a single byte's symbol is worth than what it saves: it makes longer ones possible.
 const SINGLE_BOOST: u64 = 8;
 
-/// Up to 8 bytes, the first one lowest.
+/// Up to 8 bytes, the first one lowest. None of two and more has a zero: what lies behind a value's end is read as zero,
+/// and so matches no symbol that is longer than the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Symbol {
     word: u64,
@@ -31,7 +33,9 @@ impl Symbol {
 
     fn then(self, next: Self) -> Option<Self> {
         let len = self.len + next.len;
-        (len <= SYMBOL_BYTES_MAX).then(|| Self { word: self.word | next.word << (self.len * 8), len })
+        // Symbols of a single byte are the only ones that may be zero.
+        (len <= SYMBOL_BYTES_MAX && self.word != 0 && next.word != 0)
+            .then(|| Self { word: self.word | next.word << (self.len * 8), len })
     }
 
     fn mask(self) -> u64 {
@@ -42,17 +46,49 @@ impl Symbol {
 /// A table of symbols that strings are compressed with.
 #[derive(Debug)]
 pub(super) struct SymbolTable {
-    /// Those of two bytes and more by their first two, then the longest first: the first that matches is the one to
-    /// take. Behind them those of one byte.
+    /// By their numbers.
     symbols: Vec<Symbol>,
-    /// Where the symbols of each two bytes start, read as a little-endian number.
+    /// Those of three bytes and more by the hash of their first three, then the longest first: the first that matches
+    /// is the one to take.
+    longer: Vec<Longer>,
+    /// Where those of each hash start.
     starts: Vec<u16>,
-    /// The number of each byte's own symbol; [`ESCAPE`] if it has none.
-    singles: [u8; 256],
+    /// What else matches, for each two bytes, read as a little-endian number.
+    shorter: Vec<Match>,
+}
+
+/// A symbol of three bytes and more.
+#[derive(Debug, Clone, Copy)]
+struct Longer {
+    word: u64,
+    mask: u64,
+    found: Match,
+}
+
+/// What a value goes on with: a symbol, or a byte that has none.
+#[derive(Debug, Clone, Copy)]
+struct Match {
+    code: u8,
+    len: u8,
+}
+
+impl Match {
+    const LITERAL: Self = Self { code: ESCAPE, len: 1 };
+
+    fn new(code: usize, symbol: &Symbol) -> Self {
+        Self { code: code as u8, len: symbol.len as u8 }
+    }
 }
 
 /// Two bytes in a number.
 const PAIRS: usize = 1 << 16;
+/// Hashes of three bytes.
+const HASHES: usize = 1 << 12;
+
+fn hash(word: u64) -> usize {
+    // Multiplicative: the upper bits are mixed best.
+    ((word as u32 & 0xff_ffff).wrapping_mul(0x9e37_79b1) >> 20) as usize
+}
 
 impl SymbolTable {
     /// Learns symbols from some of these values.
@@ -89,18 +125,26 @@ impl SymbolTable {
     }
 
     fn of(mut symbols: Vec<Symbol>) -> Self {
-        let pair = |symbol: &Symbol| if symbol.len == 1 { PAIRS } else { symbol.word as usize % PAIRS };
-        symbols.sort_unstable_by_key(|symbol| (pair(symbol), usize::MAX - symbol.len, symbol.word));
-        let mut starts = Vec::with_capacity(PAIRS + 1);
-        for (code, symbol) in symbols.iter().enumerate() {
-            starts.resize(starts.len().max(pair(symbol) + 1), code as u16);
+        symbols.sort_unstable();
+        let numbered = || symbols.iter().enumerate();
+        let mut shorter = vec![Match::LITERAL; PAIRS];
+        for (code, symbol) in numbered().filter(|(_, symbol)| symbol.len == 1) {
+            shorter.iter_mut().skip(symbol.word as usize).step_by(256).for_each(|at| *at = Match::new(code, symbol));
         }
-        starts.resize(PAIRS + 1, symbols.len() as u16);
-        let mut singles = [ESCAPE; 256];
-        for (code, symbol) in symbols.iter().enumerate().filter(|(_, symbol)| symbol.len == 1) {
-            singles[symbol.word as usize] = code as u8;
+        for (code, symbol) in numbered().filter(|(_, symbol)| symbol.len == 2) {
+            shorter[symbol.word as usize] = Match::new(code, symbol);
         }
-        Self { symbols, starts, singles }
+        let longer = numbered().filter(|(_, symbol)| symbol.len > 2);
+        let mut longer: Vec<Longer> = longer
+            .map(|(code, symbol)| Longer { word: symbol.word, mask: symbol.mask(), found: Match::new(code, symbol) })
+            .collect();
+        longer.sort_by_key(|longer| (hash(longer.word), Reverse(longer.found.len)));
+        let mut starts = Vec::with_capacity(HASHES + 1);
+        for (at, longer) in longer.iter().enumerate() {
+            starts.resize(starts.len().max(hash(longer.word) + 1), at as u16);
+        }
+        starts.resize(HASHES + 1, longer.len() as u16);
+        Self { symbols, longer, starts, shorter }
     }
 
     /// The symbols' lengths and bytes as a page holds them, behind their number and three zero bytes.
@@ -113,44 +157,45 @@ impl SymbolTable {
         out
     }
 
-    /// Appends the compressed `value`.
-    pub(super) fn compress(&self, value: &[u8], out: &mut Vec<u8>) {
+    /// Writes the compressed `value` to `out`, which has room for twice its length; gives what that takes.
+    #[inline]
+    pub(super) fn compress(&self, value: &[u8], out: &mut [u8]) -> usize {
+        let mut written = 0;
+        self.each_match(value, |found, byte| {
+            // The byte counts where it is a literal; else the next symbol is written over it.
+            out[written..written + 2].copy_from_slice(&[found.code, byte]);
+            written += 1 + usize::from(found.code == ESCAPE);
+        });
+        written
+    }
+
+    /// Shows what `value` consists of: each match, and the byte that it begins with.
+    #[inline]
+    fn each_match(&self, value: &[u8], mut show: impl FnMut(Match, u8)) {
+        // The last eight bytes, of which those are shifted out that are done; of a shorter value what there is.
+        let tail_at = value.len().saturating_sub(8);
+        let mut tail = [0; 8];
+        tail[..value.len() - tail_at].copy_from_slice(&value[tail_at..]);
+        let tail = u64::from_le_bytes(tail);
         let mut at = 0;
         while at < value.len() {
-            match self.longest(value, at) {
-                Some(code) => {
-                    out.push(code as u8);
-                    at += self.symbols[code].len;
-                }
-                None => {
-                    out.extend_from_slice(&[ESCAPE, value[at]]);
-                    at += 1;
-                }
-            }
+            let word = match value.get(at..).and_then(|rest| rest.first_chunk()) {
+                Some(word) => u64::from_le_bytes(*word),
+                None => tail >> (8 * (at - tail_at)),
+            };
+            let found = self.longest(word);
+            show(found, word as u8);
+            at += usize::from(found.len);
         }
     }
 
-    /// The longest symbol that `value` goes on with.
+    /// The longest symbol that eight bytes begin with.
     #[inline]
-    fn longest(&self, value: &[u8], at: usize) -> Option<usize> {
-        let rest = &value[at..];
-        let word = match rest.first_chunk::<8>() {
-            Some(word) => u64::from_le_bytes(*word),
-            None => {
-                let mut word = [0; 8];
-                word[..rest.len()].copy_from_slice(rest);
-                u64::from_le_bytes(word)
-            }
-        };
-        let pair = word as usize % PAIRS;
-        let range = usize::from(self.starts[pair])..usize::from(self.starts[pair + 1]);
-        let start = range.start;
-        let symbols = &self.symbols[range];
-        let longer = symbols.iter().position(|s| word & s.mask() == s.word && s.len <= rest.len());
-        longer.map(|i| start + i).or_else(|| match self.singles[usize::from(rest[0])] {
-            ESCAPE => None,
-            code => Some(usize::from(code)),
-        })
+    fn longest(&self, word: u64) -> Match {
+        let hash = hash(word);
+        let longer = &self.longer[usize::from(self.starts[hash])..usize::from(self.starts[hash + 1])];
+        let longer = longer.iter().find(|longer| word & longer.mask == longer.word);
+        longer.map_or(self.shorter[word as usize % PAIRS], |longer| longer.found)
     }
 
     /// What a counted unit stands for.
@@ -160,9 +205,9 @@ impl SymbolTable {
 
     /// Counts the units of a value and their pairs; `seen` are the pairs counted.
     fn count(&self, value: &[u8], singles: &mut [u32], pairs: &mut [u32], seen: &mut Vec<usize>) {
-        let (mut at, mut before) = (0, None);
-        while at < value.len() {
-            let unit = self.longest(value, at).unwrap_or(LITERALS + usize::from(value[at]));
+        let mut before = None;
+        self.each_match(value, |found, byte| {
+            let unit = if found.code == ESCAPE { LITERALS + usize::from(byte) } else { usize::from(found.code) };
             singles[unit] += 1;
             if let Some(before) = before {
                 let pair = before * UNITS + unit;
@@ -171,9 +216,8 @@ impl SymbolTable {
                 }
                 pairs[pair] += 1;
             }
-            at += self.unit(unit).len;
             before = Some(unit);
-        }
+        });
     }
 }
 
