@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::run::{ColumnShape, RunWriter};
 
 /// Rows of a batch: some 600 KiB of cells.
-const BATCH_ROWS: u32 = 2048;
+const BATCH_ROWS: u32 = 512;
 /// Batches that may wait for the encoding thread.
 const BATCHES_WAITING: usize = 2;
 

@@ -267,7 +267,7 @@ impl Memtable {
             return None;
         }
         let (from, to) = ((ordinal.0, Reverse(seq.0)), (ordinal.0, Reverse(0)));
-        self.users.find(from..=to, |_, delta| Some(delta.clone()))
+        self.users.first(&from, &to, Delta::clone)
     }
 
     /// The users with a delta at or before `seq`, in ascending order from `from`, each once.
@@ -305,11 +305,11 @@ impl Memtable {
         }
         if is_alias(flat) {
             let (from, to) = (AliasKey::bound(flat, seq.0), AliasKey::bound(flat, 0));
-            return self.aliases.find(from..=to, |_, is_set| Some(is_set.then(Bytes::new)));
+            return self.aliases.first(&from, &to, |is_set| is_set.then(Bytes::new));
         }
         let from = FlatKey::new(flat.clone(), seq.0);
         let to = FlatKey { seq: Reverse(0), ..from.clone() };
-        self.list(flat).find(from..=to, |_, value| Some(value.clone()))
+        self.list(flat).first(&from, &to, Option::clone)
     }
 
     /// The newest entry at or before `seq` of each key of `prefix` from `from` on, in ascending order. Keys are flat:

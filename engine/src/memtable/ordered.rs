@@ -9,7 +9,7 @@
 //! each; and a filter in front spares most readers the lock.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, RangeBounds};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 
@@ -52,10 +52,12 @@ impl<K: Ord + Clone, V> Ordered<K, V> {
         !self.has_some.load(Relaxed)
     }
 
-    /// The first entry of `range` that `visit`, which must be short, makes something of.
-    pub(super) fn find<T>(&self, range: impl RangeBounds<K>, mut visit: impl FnMut(&K, &V) -> Option<T>) -> Option<T> {
+    /// What `visit`, which must be short, makes of the first entry from `from` to `to`, if there is one.
+    pub(super) fn first<T>(&self, from: &K, to: &K, visit: impl FnOnce(&V) -> T) -> Option<T> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.range(range).find_map(|(key, value)| visit(key, value))
+        // The end is not looked for in the tree: most ranges have an entry or two.
+        let (key, value) = entries.range(from..).next()?;
+        (key <= to).then(|| visit(value))
     }
 
     /// What `take` makes of the entries from `start` on, up or down; what it makes nothing of is passed over.
@@ -123,8 +125,10 @@ mod tests {
         let seen: Vec<i32> = up.inspect(|key| list.insert(key + 1, 1)).collect();
         assert_eq!(seen, (100..4000).step_by(4).collect::<Vec<_>>());
         assert_eq!(down.collect::<Vec<_>>(), (0..100).step_by(4).rev().collect::<Vec<_>>());
-        assert_eq!(list.find(101..=104, |key, value| (*value == 1).then_some(*key)), Some(101));
-        assert_eq!(list.find(4100.., |key, _| Some(*key)), None);
+        assert_eq!(list.first(&99, &104, |value| *value), Some(50));
+        assert_eq!(list.first(&101, &104, |value| *value), Some(1));
+        assert_eq!(list.first(&99, &99, |value| *value), None);
+        assert_eq!(list.first(&4100, &5000, |value| *value), None);
         assert!(!list.is_empty());
     }
 }
