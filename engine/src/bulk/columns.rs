@@ -17,7 +17,7 @@ use super::files::{NewFiles, PARTITION_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::run::{ColumnShape, RunWriter};
 
-/// Rows of a batch: some 600 KiB of cells.
+/// Rows of a batch: some 150 KiB of cells, which the cache of one core holds while the next is filled.
 const BATCH_ROWS: u32 = 512;
 /// Batches that may wait for the encoding thread.
 const BATCHES_WAITING: usize = 2;

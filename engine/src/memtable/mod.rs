@@ -287,6 +287,11 @@ impl Memtable {
         newest.filter(move |(ordinal, _)| last.replace(*ordinal) != Some(*ordinal))
     }
 
+    /// How many deltas there are; of a user who changed often there are several.
+    pub fn delta_count(&self) -> usize {
+        self.users.len()
+    }
+
     /// The newest delta of each user, ascending by ordinal.
     pub fn deltas(&self) -> impl Iterator<Item = (Ordinal, Delta)> + '_ {
         self.deltas_at(Seq(u64::MAX))

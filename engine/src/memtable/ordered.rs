@@ -47,6 +47,11 @@ impl<K: Ord + Clone, V> Ordered<K, V> {
         self.has_some.fetch_or(has_some, Relaxed);
     }
 
+    /// How many entries there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Whether nothing was added.
     pub(super) fn is_empty(&self) -> bool {
         !self.has_some.load(Relaxed)

@@ -11,15 +11,16 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use stoa_format::column::{Cell, ColumnKind};
 use stoa_format::manifest::{FilePlace, FileRef, SectionContent, SectionRef};
+use stoa_format::ops::CellRef;
 use stoa_format::run::SectionId;
 use stoa_format::{AttrId, FileId, Ordinal, Seq};
 
 use super::Shared;
-use super::gather::{Cells, Gathered, filter_prefix, gather};
+use super::gather::{Cells, Gathered, filter_prefix, gather, users_in};
 use super::install::{Change, Flushed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pool::open::{OpenPool, lock};
-use crate::pool::runs::{OwnedCell, column_kind};
+use crate::pool::runs::column_kind;
 use crate::pool::version::Version;
 use crate::run::{ColumnShape, FinishedRun, RunIdentity, RunWriter};
 
@@ -88,7 +89,8 @@ impl OpenPool {
         let Some(frozen) = self.freeze()? else { return Ok(false) };
         let memtables = frozen.version.frozen.clone();
         let tokens_from_ms = self.now_ms().saturating_sub(self.limits().token_ttl_ms);
-        let gathered = gather(&memtables, &frozen.version.runs.live, tokens_from_ms)?;
+        let users = users_in(&memtables);
+        let gathered = gather(&memtables, &users, &frozen.version.runs.live, tokens_from_ms)?;
         let file = self.write_run(&gathered, &frozen.version)?;
         let flushed = Flushed {
             seq: frozen.seq,
@@ -156,7 +158,7 @@ impl OpenPool {
     }
 
     /// Writes what was gathered into one file; `None` if it is nothing.
-    fn write_run(&self, gathered: &Gathered, version: &Version) -> Result<Option<FileRef>> {
+    fn write_run(&self, gathered: &Gathered<'_>, version: &Version) -> Result<Option<FileRef>> {
         if gathered.columns.values().all(Vec::is_empty) && gathered.keys.is_empty() {
             return Ok(None);
         }
@@ -187,7 +189,7 @@ impl OpenPool {
         &self,
         writer: &mut RunWriter,
         attr: AttrId,
-        cells: &Cells,
+        cells: &Cells<'_>,
         version: &Version,
     ) -> Result<ColumnShape> {
         let stack = version.runs.column(attr);
@@ -206,9 +208,8 @@ impl OpenPool {
         };
         writer.begin_column(attr, kind, shape)?;
         for (ordinal, cell) in cells {
-            match (cell, shape) {
-                (None, ColumnShape::Dense) => {}
-                (cell, _) => writer.push_cell(Ordinal(u64::from(*ordinal)), &stored_cell(kind, cell.as_ref())?)?,
+            if shape == ColumnShape::Sparse || *cell != CellRef::Absent {
+                writer.push_cell(Ordinal(u64::from(*ordinal)), &stored_cell(kind, *cell)?)?;
             }
         }
         Ok(shape)
@@ -244,15 +245,15 @@ pub(crate) fn file_ref(finished: &FinishedRun, age: u64, is_dense: impl Fn(AttrI
 }
 
 /// A cell as a column of this kind takes it.
-fn stored_cell(kind: ColumnKind, cell: Option<&OwnedCell>) -> Result<Cell<'_>> {
+fn stored_cell(kind: ColumnKind, cell: CellRef<'_>) -> Result<Cell<'_>> {
     let wrong = || Error::damaged("a value in memory is not of its attribute's kind; run stoa verify");
     Ok(match (kind, cell) {
-        (_, None) => Cell::Absent,
-        (ColumnKind::Int, Some(OwnedCell::Int(value))) => Cell::Int(*value),
-        (ColumnKind::Fixed16, Some(OwnedCell::Bytes(bytes))) => {
-            Cell::Fixed16(<[u8; 16]>::try_from(&bytes[..]).map_err(|_| wrong())?)
+        (_, CellRef::Absent) => Cell::Absent,
+        (ColumnKind::Int, CellRef::Int(value)) => Cell::Int(value),
+        (ColumnKind::Fixed16, CellRef::Bytes(bytes)) => {
+            Cell::Fixed16(<[u8; 16]>::try_from(bytes).map_err(|_| wrong())?)
         }
-        (ColumnKind::Bytes | ColumnKind::Password, Some(OwnedCell::Bytes(bytes))) => Cell::Bytes((&bytes[..]).into()),
+        (ColumnKind::Bytes | ColumnKind::Password, CellRef::Bytes(bytes)) => Cell::Bytes(bytes.into()),
         _ => return Err(wrong()),
     })
 }

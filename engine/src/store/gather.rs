@@ -16,33 +16,44 @@ use stoa_format::{AttrId, Keyspace, Ordinal, Seq};
 use crate::error::{Error, ErrorKind, Result};
 use crate::memtable::{Delta, Memtable};
 use crate::pool::keyspace;
-use crate::pool::runs::OwnedCell;
 use crate::pool::snapshot::damaged;
 
-/// The cells of one attribute: ordinals ascend; `None` is an explicit null.
-pub(super) type Cells = Vec<(u32, Option<OwnedCell>)>;
+/// The cells of one attribute, where the memtables hold them: ordinals ascend; an absent one is an explicit null.
+pub(super) type Cells<'a> = Vec<(u32, CellRef<'a>)>;
 /// The keys of one keyspace, ascending, without its octet; `None` is a tombstone.
 pub(super) type Keys = Vec<(Bytes, Option<Bytes>)>;
 
 /// What is to be written.
 #[derive(Default)]
-pub(super) struct Gathered {
-    pub columns: BTreeMap<AttrId, Cells>,
+pub(super) struct Gathered<'a> {
+    pub columns: BTreeMap<AttrId, Cells<'a>>,
     pub keys: BTreeMap<Keyspace, Keys>,
     pub live: RoaringBitmap,
 }
 
-/// Gathers memtables, newest first, over the users that were live before. Retry tokens from before
-/// `tokens_from_ms` are left out.
-pub(super) fn gather(memtables: &[Arc<Memtable>], live: &RoaringBitmap, tokens_from_ms: u64) -> Result<Gathered> {
-    let mut gathered = Gathered { live: live.clone(), ..Gathered::default() };
-    let mut deltas: Vec<(Ordinal, Delta)> = Vec::new();
-    memtables.iter().for_each(|memtable| deltas.extend(memtable.deltas()));
+/// What memtables, newest first, say of users, in order of ordinals; of one user the newest first.
+pub(super) fn users_in(memtables: &[Arc<Memtable>]) -> Vec<(Ordinal, Delta)> {
+    let mut users = Vec::with_capacity(memtables.iter().map(|memtable| memtable.delta_count()).sum());
+    memtables.iter().for_each(|memtable| users.extend(memtable.deltas()));
     // Stable: of one user the newest delta stays the first.
-    deltas.sort_by_key(|(ordinal, _)| *ordinal);
-    for of_user in deltas.chunk_by(|(a, _), (b, _)| a == b) {
+    users.sort_by_key(|(ordinal, _)| *ordinal);
+    users
+}
+
+/// Gathers memtables, newest first, and what [`users_in`] them there is, over the users that were live before. Retry
+/// tokens from before `tokens_from_ms` are left out.
+pub(super) fn gather<'a>(
+    memtables: &[Arc<Memtable>],
+    users: &'a [(Ordinal, Delta)],
+    live: &RoaringBitmap,
+    tokens_from_ms: u64,
+) -> Result<Gathered<'a>> {
+    let mut gathered = Gathered { live: live.clone(), columns: empty_columns(users)?, ..Gathered::default() };
+    for of_user in users.chunk_by(|(a, _), (b, _)| a == b) {
         gathered.add_user(of_user)?;
     }
+    // Of those who were deleted nothing is left.
+    gathered.columns.retain(|_, cells| !cells.is_empty());
     for keyspace in keyspace::ALL {
         let keys = gather_keys(memtables, keyspace, tokens_from_ms);
         if !keys.is_empty() {
@@ -52,8 +63,22 @@ pub(super) fn gather(memtables: &[Arc<Memtable>], live: &RoaringBitmap, tokens_f
     Ok(gathered)
 }
 
-impl Gathered {
-    fn add_user(&mut self, deltas: &[(Ordinal, Delta)]) -> Result<()> {
+/// A column for each attribute, with room for all its cells: as columns grow by themselves, more memory would be touched
+/// for the room than for the cells.
+fn empty_columns<'a>(users: &[(Ordinal, Delta)]) -> Result<BTreeMap<AttrId, Cells<'a>>> {
+    let mut counts: BTreeMap<AttrId, usize> = BTreeMap::new();
+    for delta in users.iter().flat_map(|(_, delta)| delta.chain()) {
+        let mut cells = delta.cells();
+        while let Some((attr, _)) = cells.next_cell().map_err(|fault| damaged(&fault))? {
+            *counts.entry(attr).or_default() += 1;
+        }
+    }
+    counts.remove(&AttrId::LIVE);
+    Ok(counts.into_iter().map(|(attr, count)| (attr, Vec::with_capacity(count))).collect())
+}
+
+impl<'a> Gathered<'a> {
+    fn add_user(&mut self, deltas: &'a [(Ordinal, Delta)]) -> Result<()> {
         let Some((ordinal, _)) = deltas.first() else { return Ok(()) };
         let short = u32::try_from(ordinal.0).map_err(|_| {
             Error::new(ErrorKind::Limit, "this pool has used up its 4,294,967,296 ordinals: export it into a new pool")
@@ -79,23 +104,15 @@ impl Gathered {
                 if column.last().is_some_and(|(last, _)| *last == short) {
                     continue;
                 }
-                column.push((short, owned(delta, cell)));
+                column.push((short, cell));
             }
         }
         if created {
             for column in self.columns.values_mut() {
-                column.pop_if(|(last, cell)| *last == short && cell.is_none());
+                column.pop_if(|(last, cell)| *last == short && *cell == CellRef::Absent);
             }
         }
         Ok(())
-    }
-}
-
-fn owned(delta: &Delta, cell: CellRef<'_>) -> Option<OwnedCell> {
-    match cell {
-        CellRef::Absent => None,
-        CellRef::Int(value) => Some(OwnedCell::Int(value)),
-        CellRef::Bytes(bytes) => Some(OwnedCell::Bytes(delta.cells.slice_ref(bytes))),
     }
 }
 
@@ -166,10 +183,12 @@ mod tests {
         older.set_key(keyspace::GROUPS, b"g", Seq(1), Some(Bytes::from_static(b"1"))).unwrap();
         newer.set_key(keyspace::GROUPS, b"g", Seq(6), None).unwrap();
         let before: RoaringBitmap = [0].into_iter().collect();
-        let gathered = gather(&[newer.into(), older.into()], &before, 500).unwrap();
+        let memtables = [newer.into(), older.into()];
+        let users = users_in(&memtables);
+        let gathered = gather(&memtables, &users, &before, 500).unwrap();
         assert_eq!(gathered.live.iter().collect::<Vec<_>>(), [0, 1]);
-        assert_eq!(gathered.columns[&a], [(0, None)]);
-        assert_eq!(gathered.columns[&b], [(0, Some(OwnedCell::Int(6))), (1, Some(OwnedCell::Int(2)))]);
+        assert_eq!(gathered.columns[&a], [(0, CellRef::Absent)]);
+        assert_eq!(gathered.columns[&b], [(0, CellRef::Int(6)), (1, CellRef::Int(2))]);
         assert_eq!(gathered.keys[&keyspace::GROUPS], [(Bytes::from_static(b"g"), None)]);
         assert_eq!(gathered.keys[&keyspace::TOKENS].len(), 1);
     }
