@@ -20,8 +20,8 @@ pub(super) fn segment(inspector: &mut Inspector<'_>, path: &Path, name: &str, by
     let header = SegmentHeader::decode(bytes);
     let Some(number) = segment_number(&last_name(path)).or_else(|| header.as_ref().ok().map(|header| header.number))
     else {
-        let what = if last_name(path) == "spare.wal" { "a spare segment" } else { "a segment without a number" };
-        return inspector.printer.note(name, &format!("{what}, {} bytes; what it holds is not believed", bytes.len()));
+        let note = format!("a segment without a number, {} bytes; what it holds is not believed", bytes.len());
+        return inspector.printer.note(name, &note);
     };
     let next = following(inspector, path, number.0);
     let found = scan(bytes, number, next.as_ref().map(|next| next.previous_end));

@@ -138,6 +138,7 @@ enum FileKind {
     Catalogue,
     Manifest,
     Segment,
+    Spare,
     Run,
     History,
     KeyFile,
@@ -168,6 +169,8 @@ impl FileKind {
             "MANIFEST" => Some(Self::Manifest),
             "LOCK" => Some(Self::Lock),
             "RESERVE" => Some(Self::Reserve),
+            "spare.wal" | "next.wal" => Some(Self::Spare),
+            _ if name.ends_with(".spare") => Some(Self::Spare),
             _ if name.ends_with(".wal") => Some(Self::Segment),
             _ if [".run", ".col", ".idx"].iter().any(|ending| name.ends_with(ending)) => Some(Self::Run),
             _ if name.ends_with(".frames") => Some(Self::History),
@@ -192,6 +195,10 @@ impl Inspector<'_> {
             Some(FileKind::Catalogue) => store_files::catalogue(self, &name, &bytes)?,
             Some(FileKind::Manifest) => manifest::inspect(self, &name, &bytes)?,
             Some(FileKind::Segment) => log::segment(self, path, &name, &bytes)?,
+            Some(FileKind::Spare) => {
+                let note = format!("a spare segment, {} bytes; what it holds means nothing", bytes.len());
+                self.printer.note(&name, &note)?;
+            }
             Some(FileKind::History) => log::history(self, &name, &bytes)?,
             Some(FileKind::Run) => return Ok(run_file::inspect(self, &name, &bytes)?),
             Some(FileKind::KeyFile) => return Ok(store_files::key_file(self, &name, &bytes)?),

@@ -124,6 +124,21 @@ fn damage_is_told_with_its_place_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_retired_segment_is_told_of_and_its_old_frames_are_not_shown() {
+    let fixture = Fixture::closed();
+    let segment = &fixture.segments()[0];
+    let disk = stoa_engine::io::Disk::new();
+    for name in ["0000000000000099.spare", "spare.wal", "next.wal"] {
+        let spare = segment.with_file_name(name);
+        stoa_engine::io::replace(&disk, &spare, &bytes_of(segment)).unwrap();
+        let (text, is_sound) = inspected(&spare, &["keys"]);
+        assert!(is_sound && text.contains("a spare segment") && !text.contains("frame"), "{name}: {text}");
+    }
+    let (text, is_sound) = inspected(&fixture.data(), &[]);
+    assert!(is_sound && !text.contains("no file of a store"), "{text}");
+}
+
+#[test]
 fn any_bytes_are_told_of_without_a_panic() {
     let fixture = Fixture::closed();
     let run = fixture.run_file();

@@ -74,13 +74,14 @@ fn verified(data: &Path, keys: bool) -> Report {
 
 /// Where a file ends to mean anything, and where it does so without a key.
 ///
-/// 1. The contents of `LOCK`, `RESERVE` and `spare.wal` mean nothing (directory.md).
+/// 1. The contents of `LOCK`, `RESERVE` and of segments made ahead or retired mean nothing (directory.md).
 /// 2. Behind the last frame of a segment there are zeroes, or what a recycled file or a torn batch left (log.md).
 /// 3. The last frame of all, the seal of a clean close, is covered by the catalogue alone, which takes a key to read.
 fn meaning(path: &Path, bytes: &[u8], last_segment: bool) -> (usize, usize) {
     let name = last_name(path);
     let Some(number) = segment_number(&name) else {
-        let len = if ["LOCK", "RESERVE", "spare.wal"].contains(&name.as_str()) { 0 } else { bytes.len() };
+        let is_nothing = ["LOCK", "RESERVE", "spare.wal"].contains(&name.as_str()) || name.ends_with(".spare");
+        let len = if is_nothing { 0 } else { bytes.len() };
         return (len, len);
     };
     let segment = scan(bytes, number, None);
