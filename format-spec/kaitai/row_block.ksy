@@ -1,6 +1,6 @@
 meta:
   id: row_block
-  title: Byte strings of one length, without the bytes that are the same in all
+  title: Byte strings of one length, of which only the bits that differ are kept
   endian: le
 params:
   - id: count
@@ -11,22 +11,31 @@ seq:
     valid:
       max: 32
   - id: reserved
-    contents: [0, 0, 0]
-  - id: stored
-    type: u4
-  - id: template
-    size: len_row
-  - id: rows
-    size: num_stored
+    contents: [0, 0, 0, 0, 0, 0, 0]
+  - id: words
+    type: word
     repeat: expr
-    repeat-expr: count
+    repeat-expr: (len_row + 7) / 8
+  - id: bits
+    doc: The words of each row after one another, each in its width, from the lowest bit on.
+    size: (count * bits_a_row + 7) / 8
+  - id: padding
+    contents: [0, 0, 0, 0, 0, 0, 0, 0]
+types:
+  word:
+    seq:
+      - id: base
+        type: u8
+      - id: width
+        type: u1
+        valid:
+          max: 64
+      - id: shift
+        type: u1
+        valid:
+          max: 63
 instances:
-  pairs:
-    value: stored - ((stored >> 1) & 0x55555555)
-  nibbles:
-    value: (pairs & 0x33333333) + ((pairs >> 2) & 0x33333333)
-  octets:
-    value: (nibbles + (nibbles >> 4)) & 0x0f0f0f0f
-  num_stored:
-    doc: Bits set in `stored`.
-    value: (octets & 0xff) + ((octets >> 8) & 0xff) + ((octets >> 16) & 0xff) + ((octets >> 24) & 0xff)
+  bits_a_row:
+    value: >-
+      (len_row > 0 ? words[0].width : 0) + (len_row > 8 ? words[1].width : 0)
+      + (len_row > 16 ? words[2].width : 0) + (len_row > 24 ? words[3].width : 0)

@@ -20,14 +20,15 @@ def numbers(packed):
 
 def rows(block):
     """The rows of a row block."""
-    places = [i for i in range(32) if block.stored >> i & 1]
-    check(all(i < block.len_row for i in places), "row block: stores bytes that a row lacks")
-    out = []
-    for stored in block.rows:
-        row = bytearray(block.template)
-        for place, octet in zip(places, stored):
-            row[place] = octet
-        out.append(bytes(row))
+    ends = [word.base + ((1 << word.width) - 1 << word.shift) for word in block.words]
+    check(all(end < 1 << 64 for end in ends), "row block: a word has more than 64 bits")
+    bits, out = int.from_bytes(block.bits, "little"), []
+    for _ in range(block.count):
+        row = b""
+        for word in block.words:
+            kept, bits = bits & (1 << word.width) - 1, bits >> word.width
+            row += (word.base + (kept << word.shift) & (1 << 64) - 1).to_bytes(8, "big")
+        out.append(row[: block.len_row])
     return out
 
 

@@ -17,8 +17,10 @@
 //! the unshared bytes of the key, the value. `shared` bytes are those of the key before; a restart shares none.
 //! Varints have 7 bits a byte, lowest first. After LevelDB's table format.
 
+use smallvec::SmallVec;
+
 use crate::DecodeError;
-use crate::column::rows::{ROW_BYTES_MAX, RowsAt, leading};
+use crate::column::rows::{ROW_BYTES_MAX, RowsAt};
 use crate::column::{PAGE_BYTES_MAX, PAGE_ENTRIES_MAX};
 use crate::run::fields::Fields;
 
@@ -58,7 +60,7 @@ impl SortedValue<'_> {
 
 #[derive(Debug, Clone, Copy)]
 enum Body {
-    /// `edges` are what the stored bytes of the first and the last key lead with.
+    /// `edges` are what the first and the last key lead with.
     Rows {
         tombstones_at: Option<u32>,
         keys: RowsAt,
@@ -86,7 +88,8 @@ pub struct SortedPage<B = Vec<u8>> {
 #[derive(Debug, Clone, Default)]
 pub struct SortedPosition {
     entry: u32,
-    key: Vec<u8>,
+    /// Most keys are those of an alias: they take no memory of their own.
+    key: SmallVec<[u8; 32]>,
     /// Prefixes: where the entry's value and the next entry start among the page's bytes.
     value_at: u32,
     next_at: u32,
@@ -154,7 +157,7 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
         }
         let mut position = SortedPosition::default();
         self.seek(key, &mut position)?;
-        if position.entry < self.count && position.key == key { self.value(&position).map(Some) } else { Ok(None) }
+        if position.entry < self.count && position.key[..] == *key { self.value(&position).map(Some) } else { Ok(None) }
     }
 
     /// Moves to the first entry whose key is not below `key`, or to the end.
@@ -268,48 +271,13 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
         }
     }
 
-    /// The first row that is not below `key`, and whether it is the key itself. Starts where the key would be
-    /// if the rows were spread evenly, as a keyed hash is.
+    /// The first row that is not below `key`, and whether it is the key itself.
     fn row_lower_bound(&self, key: &[u8]) -> (usize, bool) {
-        let Body::Rows { keys, edges: (first, last), values, .. } = &self.body else { return (0, false) };
-        let (page, n) = (self.bytes.as_ref(), self.count());
-        let probe = keys.probe(key);
-        let below = |i: usize| probe.is_above(keys.stored(page, i));
-        let target = probe.leading().clamp(*first, *last.max(first));
-        let spread = last.saturating_sub(*first).max(1);
-        // A float is exact enough for a guess; a division of 128 bits costs more than the search.
-        let guess = ((target - first) as f64 / spread as f64 * (n - 1) as f64) as usize;
-        let guess = guess.min(n - 1);
-        values.prefetch(page, guess);
-        // Widen from the guess until the answer lies within low ..= high.
-        let (mut low, mut high) = (0, n);
-        let mut step = 4;
-        if below(guess) {
-            low = guess + 1;
-            while low + step < high {
-                if !below(low + step) {
-                    high = low + step;
-                    break;
-                }
-                low += step + 1;
-                step *= 2;
-            }
-        } else {
-            high = guess;
-            while high >= step {
-                if below(high - step) {
-                    low = high - step + 1;
-                    break;
-                }
-                high -= step;
-                step *= 2;
-            }
-        }
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if below(middle) { low = middle + 1 } else { high = middle }
-        }
-        (low, low < n && probe.row_cmp(keys.stored(page, low)).is_eq())
+        let Body::Rows { keys, edges, values, .. } = &self.body else { return (0, false) };
+        let page = self.bytes.as_ref();
+        let found = keys.lower_bound(page, key, *edges);
+        values.prefetch(page, found.0.min(self.count() - 1));
+        found
     }
 
     /// The key of restart `restart`, which shares nothing.
@@ -364,7 +332,7 @@ fn open_rows(page: &[u8], has_tombstones: bool, count: usize) -> Result<Body, De
         at += count.div_ceil(8);
     }
     let (keys, at) = RowsAt::parse(page, at, count)?;
-    let edges = (leading(keys.stored(page, 0)), leading(keys.stored(page, count - 1)));
+    let edges = (keys.leading(page, 0), keys.leading(page, count - 1));
     let (values, end) = RowsAt::parse(page, at, count)?;
     if end != page.len() {
         return Err(DecodeError::new(NAME, end, "bytes behind the end"));

@@ -38,7 +38,7 @@ struct OpenedSorted {
     /// What the lower bounds of all pages but the first begin with.
     common: Vec<u8>,
     /// The eight bytes behind that of each such page's bound, for finding a page.
-    leading: Vec<u64>,
+    leading: Ascending,
 }
 
 /// What a run or a stack has for a key.
@@ -143,13 +143,14 @@ impl SortedRun {
         }
     }
 
-    /// Whether the page where keys of `prefix` begin is open already.
+    /// The page where keys from `from` on begin, and whether it is open already.
     ///
     /// # Errors
     /// If the file cannot be opened.
-    pub fn is_open_at(&self, prefix: &[u8]) -> Result<bool, RunError> {
+    pub fn page_at(&self, from: &[u8]) -> Result<(usize, bool), RunError> {
         let opened = self.opened()?;
-        Ok(opened.pages.is_open(opened.page_of(prefix)))
+        let page = opened.page_of(from);
+        Ok((page, opened.pages.is_open(page)))
     }
 
     /// Walks the run from the first key that is not below `from`.
@@ -168,8 +169,9 @@ impl SortedRun {
         SortedCursor::new(self.clone(), below, Direction::Descending, caching)
     }
 
-    /// Gives the keys that begin with `prefix`, from `from` on, to `visit` with their values, tombstones included,
-    /// until it breaks. `from` begins with `prefix`. Without what a cursor takes to be kept.
+    /// Gives the keys that begin with `prefix`, from `from` on, which begin on page `first`, to `visit` with their
+    /// values, tombstones included, until it breaks. `from` begins with `prefix`. Without what a cursor takes to be
+    /// kept.
     ///
     /// # Errors
     /// If a page cannot be read, or what `visit` fails with.
@@ -177,11 +179,11 @@ impl SortedRun {
         &self,
         prefix: &[u8],
         from: &[u8],
+        first: usize,
         mut visit: impl FnMut(&[u8], SortedValue<'_>) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
         let opened = self.opened()?;
         let mut position = SortedPosition::default();
-        let first = opened.page_of(from);
         for index in first..opened.pages.data_pages {
             let guard = Guard::new();
             let page = opened.pages.page(&self.file, index, Caching::Keep, &guard)?;
@@ -228,7 +230,7 @@ impl SortedRun {
             [only] => only.len(),
             [] => 0,
         };
-        let leading = bounds.iter().map(|bound| leading(&bound[common..])).collect();
+        let leading = Ascending::new(bounds.iter().map(|bound| leading(&bound[common..])).collect());
         let common = bounds.first().map_or_else(Vec::new, |bound| bound[..common].to_vec());
         Ok(self.opened.get_or_init(|| OpenedSorted { pages, common, leading }))
     }
@@ -259,13 +261,13 @@ impl OpenedSorted {
     /// The page that has `key` if any has: the last whose bound is not above it.
     fn page_of(&self, key: &[u8]) -> usize {
         let Some(rest) = key.strip_prefix(&self.common[..]) else {
-            return if key < &self.common[..] { 0 } else { self.leading.len() };
+            return if key < &self.common[..] { 0 } else { self.leading.numbers.len() };
         };
         // Eight bytes settle all but ties, and zeroes behind a short one never put it above its place.
         let sought = leading(rest);
-        let low = lower_bound(&self.leading, sought);
+        let low = self.leading.lower_bound(sought);
         let mut high = low;
-        while self.leading.get(high) == Some(&sought) {
+        while self.leading.numbers.get(high) == Some(&sought) {
             high += 1;
         }
         let not_above = |page: usize| match &self.pages.data()[page].place {
@@ -279,6 +281,28 @@ impl OpenedSorted {
             if not_above(middle + 1) { low = middle + 1 } else { high = middle }
         }
         low
+    }
+}
+
+/// Ascending numbers, to be searched.
+struct Ascending {
+    numbers: Vec<u64>,
+    /// Where the numbers of each first byte begin, and where all end: those of one attribute's hashes are spread evenly,
+    /// those of all attributes together are not.
+    starts: Box<[u32; 257]>,
+}
+
+impl Ascending {
+    fn new(numbers: Vec<u64>) -> Self {
+        let start_of = |byte: u64| numbers.partition_point(|number| number >> 56 < byte) as u32;
+        Self { starts: Box::new(std::array::from_fn(|byte| start_of(byte as u64))), numbers }
+    }
+
+    /// The index of the first number that is not below `sought`.
+    fn lower_bound(&self, sought: u64) -> usize {
+        let byte = (sought >> 56) as usize;
+        let (start, end) = (self.starts[byte] as usize, self.starts[byte + 1] as usize);
+        start + lower_bound(&self.numbers[start..end], sought)
     }
 }
 

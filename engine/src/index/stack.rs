@@ -18,8 +18,8 @@ pub struct SortedStack {
 pub enum Sole<'s> {
     /// None of them.
     None,
-    /// This one alone.
-    Run(&'s Arc<SortedRun>),
+    /// This one alone, on this page and behind it.
+    Run(&'s Arc<SortedRun>, usize),
     /// Several.
     Several,
 }
@@ -77,22 +77,22 @@ impl SortedStack {
         Ok(false)
     }
 
-    /// The only run that may have keys of `prefix`; [`Sole::Several`] if there are more. A run that can be asked at
-    /// once is: filters are for pages that would have to be read first.
+    /// The only run that may have keys of `prefix`, and its page where those from `from` on begin; [`Sole::Several`] if
+    /// there are more. A run that can be asked at once is: filters are for pages that would have to be read first.
     ///
     /// # Errors
     /// If a filter page cannot be read.
-    pub fn sole(&self, prefix: &[u8]) -> Result<Sole<'_>, RunError> {
+    pub fn sole(&self, prefix: &[u8], from: &[u8]) -> Result<Sole<'_>, RunError> {
         if let [only] = &self.runs[..]
-            && only.is_open_at(prefix)?
+            && let (page, true) = only.page_at(from)?
         {
-            return Ok(Sole::Run(only));
+            return Ok(Sole::Run(only, page));
         }
         let mut sole = Sole::None;
         for run in &self.runs {
             if run.may_hold(prefix)? {
                 match sole {
-                    Sole::None => sole = Sole::Run(run),
+                    Sole::None => sole = Sole::Run(run, run.page_at(from)?.0),
                     _ => return Ok(Sole::Several),
                 }
             }

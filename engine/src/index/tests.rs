@@ -81,6 +81,8 @@ proptest! {
         numbers.sort_unstable();
         for sought in numbers.iter().copied().chain([sought]) {
             prop_assert_eq!(lower_bound(&numbers, sought), numbers.partition_point(|&n| n < sought));
+            let ascending = Ascending::new(numbers.clone());
+            prop_assert_eq!(ascending.lower_bound(sought), numbers.partition_point(|&n| n < sought));
         }
     }
 

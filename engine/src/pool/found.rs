@@ -6,14 +6,13 @@
 //!    memory answers many questions in the time of one.
 
 use sdd::Guard;
-use smallvec::SmallVec;
 use stoa_format::{AttrId, DecodeError, Ordinal, Sub};
 
 use super::record::SignIn;
 use super::request::{Status, UserRef};
 use super::runs::cell_of;
 use super::schema::{Attribute, Schema};
-use super::snapshot::{Snapshot, UserDeltas};
+use super::snapshot::{Known, Snapshot, UserDeltas, sub_in};
 use super::value::{CellValue, Value, ValueRef};
 use super::view::UserView;
 use crate::column::FoundCell;
@@ -64,52 +63,69 @@ pub struct FoundUser<'s> {
     deltas: UserDeltas,
 }
 
-/// The columns of the built-in fields, in the order in which `fields_in` reads them.
+/// The columns of the built-in fields, in the order in which `Found::fields` reads them.
 const FIELDS: [AttrId; 6] =
     [AttrId::SUB, AttrId::VERSION, AttrId::ENABLED, AttrId::STATUS, AttrId::CREATED_AT, AttrId::UPDATED_AT];
 
-/// Where a cell is.
-#[derive(Clone, Copy)]
-enum Place<'g> {
-    /// A memtable says this, or nobody says anything.
-    Memory(Option<CellValue<'g>>),
-    /// The runs say it, there.
-    Run(FoundCell<'g>),
-}
-
-/// Of so many cells the places take no memory of their own.
-type Places<'g> = SmallVec<[Place<'g>; 32]>;
-
+/// So many cells are looked for at once: more than memory answers in the time of one.
+const AT_ONCE: usize = 32;
 /// Room for values that have to be put together: mostly enough, so that it need not grow.
 const ROOM_BYTES: usize = 1024;
 
-impl Place<'_> {
+/// What the memtables say of a user, and where the runs say the rest.
+struct Found<'f> {
+    user: &'f FoundUser<'f>,
+    known: Known<'f>,
+    guard: &'f Guard,
+}
+
+impl<'f> Found<'f> {
+    /// Finds the cells that the memtables do not know, for [`Found::with`]; of the others nothing.
     #[inline]
-    fn look(&mut self) {
-        if let Self::Run(cell) = self {
-            cell.look();
+    fn find(&self, attrs: impl Iterator<Item = AttrId>, cells: &mut [FoundCell<'f>]) -> Result<()> {
+        for (attr, cell) in attrs.zip(cells) {
+            *cell = match (self.known.look(attr), self.user.snapshot.version.runs.column(attr)) {
+                (None, Some(column)) => column.find_cell(self.user.ordinal, self.guard)?,
+                _ => FoundCell::default(),
+            };
+        }
+        Ok(())
+    }
+
+    /// Gives the attribute's cell to `read`; `cell` is what [`Found::find`] found of it.
+    #[inline]
+    fn with<R>(
+        &self,
+        attr: AttrId,
+        cell: &FoundCell<'f>,
+        room: &mut Vec<u8>,
+        read: impl FnOnce(Option<CellValue<'_>>) -> R,
+    ) -> Result<R> {
+        match self.known.look(attr) {
+            Some(known) => Ok(read(known)),
+            None => Ok(cell.with_in(room, |cell| read(cell_of(&cell)))?),
         }
     }
 
-    #[inline]
-    fn with<R>(&self, room: &mut Vec<u8>, read: impl FnOnce(Option<CellValue<'_>>) -> R) -> Result<R> {
-        match self {
-            Self::Memory(cell) => Ok(read(*cell)),
-            Self::Run(cell) => Ok(cell.with_in(room, |cell| read(cell_of(&cell)))?),
-        }
-    }
-
-    fn int(&self, room: &mut Vec<u8>) -> Result<i64> {
-        self.with(room, |cell| match cell {
+    fn int(&self, attr: AttrId, cell: &FoundCell<'f>, room: &mut Vec<u8>) -> Result<i64> {
+        self.with(attr, cell, room, |cell| match cell {
             Some(CellValue::Int(value)) => value,
             _ => 0,
         })
     }
-}
 
-/// Looks at all places, so that the cells come together.
-fn look(places: &mut [Place<'_>]) {
-    places.iter_mut().for_each(Place::look);
+    /// The built-in fields; `cells` are those of [`FIELDS`].
+    fn fields(&self, cells: &[FoundCell<'f>; FIELDS.len()], room: &mut Vec<u8>) -> Result<UserFields> {
+        let [sub, version, enabled, status, created_at, updated_at] = cells;
+        Ok(UserFields {
+            sub: self.with(AttrId::SUB, sub, room, sub_in)??,
+            version: self.int(AttrId::VERSION, version, room)? as u64,
+            enabled: self.int(AttrId::ENABLED, enabled, room)? != 0,
+            status: status_of(self.int(AttrId::STATUS, status, room)?)?,
+            created_at_ms: self.int(AttrId::CREATED_AT, created_at, room)? as u64,
+            updated_at_ms: self.int(AttrId::UPDATED_AT, updated_at, room)? as u64,
+        })
+    }
 }
 
 impl Snapshot {
@@ -134,7 +150,7 @@ impl FoundUser<'_> {
     /// # Errors
     /// `DAMAGED`, `IOERROR`.
     pub fn sub(&self) -> Result<Sub> {
-        sub_in(&self.place(AttrId::SUB, &Guard::new())?, &mut Vec::new())
+        self.with_cell(AttrId::SUB, sub_in)?
     }
 
     /// The built-in fields.
@@ -143,10 +159,11 @@ impl FoundUser<'_> {
     /// `DAMAGED`, `IOERROR`.
     pub fn fields(&self) -> Result<UserFields> {
         let guard = Guard::new();
-        let mut places = Places::new();
-        self.add_places(FIELDS, &guard, &mut places)?;
-        look(&mut places);
-        fields_in(&places, &mut Vec::new())
+        let found = self.all(&guard);
+        let mut cells = [FoundCell::default(); FIELDS.len()];
+        found.find(FIELDS.into_iter(), &mut cells)?;
+        cells.iter_mut().for_each(FoundCell::look);
+        found.fields(&cells, &mut Vec::new())
     }
 
     /// The built-in fields, and to `visit` each attribute that is set, in the schema's order. `visit` must be short:
@@ -156,28 +173,33 @@ impl FoundUser<'_> {
     /// `DAMAGED`, `IOERROR`.
     pub fn profile(&self, mut visit: impl FnMut(&Attribute, ValueRef<'_>)) -> Result<UserFields> {
         let guard = Guard::new();
-        let attributes = self.snapshot.schema().attributes();
-        let mut places = Places::with_capacity(FIELDS.len() + attributes.len());
-        let attrs = FIELDS.into_iter().chain(attributes.iter().map(|attribute| attribute.id));
-        self.add_places(attrs, &guard, &mut places)?;
-        look(&mut places);
+        let found = self.all(&guard);
+        let mut fields = [FoundCell::default(); FIELDS.len()];
+        let mut cells = [FoundCell::default(); AT_ONCE];
+        found.find(FIELDS.into_iter(), &mut fields)?;
         let mut room = vec![0; ROOM_BYTES];
-        let (fields, values) = places.split_at(FIELDS.len());
-        let fields = fields_in(fields, &mut room)?;
-        for (attribute, place) in attributes.iter().zip(values) {
-            if attribute.multi {
-                let values = self.list(attribute)?;
-                if !values.is_empty() {
-                    visit(attribute, ValueRef::Multi(&values));
-                }
-                continue;
+        for (turn, attributes) in self.snapshot.schema().attributes().chunks(AT_ONCE).enumerate() {
+            let cells = &mut cells[..attributes.len()];
+            found.find(attributes.iter().map(|attribute| attribute.id), cells)?;
+            if turn == 0 {
+                fields.iter_mut().for_each(FoundCell::look);
             }
-            place.with(&mut room, |cell| match cell {
-                Some(cell) => value_in(attribute, cell).map(|value| visit(attribute, value)),
-                None => Ok(()),
-            })??;
+            cells.iter_mut().for_each(FoundCell::look);
+            for (attribute, cell) in attributes.iter().zip(cells) {
+                if attribute.multi {
+                    let values = self.list(attribute)?;
+                    if !values.is_empty() {
+                        visit(attribute, ValueRef::Multi(&values));
+                    }
+                    continue;
+                }
+                found.with(attribute.id, cell, &mut room, |cell| match cell {
+                    Some(cell) => value_in(attribute, cell).map(|value| visit(attribute, value)),
+                    None => Ok(()),
+                })??;
+            }
         }
-        Ok(fields)
+        found.fields(&fields, &mut room)
     }
 
     /// One attribute's value to `read`; `None` if it is not set.
@@ -189,8 +211,7 @@ impl FoundUser<'_> {
             let values = self.list(attribute)?;
             return Ok(read((!values.is_empty()).then_some(ValueRef::Multi(&values))));
         }
-        self.place(attribute.id, &Guard::new())?
-            .with(&mut Vec::new(), |cell| cell.map(|cell| value_in(attribute, cell)).transpose().map(read))?
+        self.with_cell(attribute.id, |cell| cell.map(|cell| value_in(attribute, cell)).transpose().map(read))?
     }
 
     /// The stored password hash to `read`; `None` if there is none.
@@ -198,7 +219,7 @@ impl FoundUser<'_> {
     /// # Errors
     /// `DAMAGED`, `IOERROR`.
     pub fn with_password<R>(&self, read: impl FnOnce(Option<&str>) -> R) -> Result<R> {
-        self.place(AttrId::PASSWORD, &Guard::new())?.with(&mut Vec::new(), |cell| password_in(cell).map(read))?
+        self.with_cell(AttrId::PASSWORD, |cell| password_in(cell).map(read))?
     }
 
     /// What a sign-in asks for: to `read` the status, whether the user is enabled, and the stored password hash;
@@ -208,20 +229,24 @@ impl FoundUser<'_> {
     /// `DAMAGED`, `IOERROR`.
     pub fn with_sign_in<R>(&self, read: impl FnOnce(Status, bool, Option<&str>) -> R) -> Result<R> {
         const ATTRS: [AttrId; 3] = [AttrId::STATUS, AttrId::ENABLED, AttrId::PASSWORD];
-        let (guard, mut room) = (Guard::new(), Vec::new());
-        let mut places = Places::new();
-        self.add_places(ATTRS, &guard, &mut places)?;
-        look(&mut places);
-        let [status, enabled, password] = &places[..] else {
-            unreachable!("there is a place for each attribute that was asked for")
-        };
-        let (status, enabled) = (status_of(status.int(&mut room)?)?, enabled.int(&mut room)? != 0);
-        password.with(&mut room, |cell| password_in(cell).map(|hash| read(status, enabled, hash)))?
+        let guard = Guard::new();
+        let (found, mut room) = (self.all(&guard), Vec::new());
+        let mut cells = [FoundCell::default(); ATTRS.len()];
+        found.find(ATTRS.into_iter(), &mut cells)?;
+        cells.iter_mut().for_each(FoundCell::look);
+        let [status, enabled, password] = &cells;
+        let status = status_of(found.int(AttrId::STATUS, status, &mut room)?)?;
+        let enabled = found.int(AttrId::ENABLED, enabled, &mut room)? != 0;
+        let read = |cell: Option<CellValue<'_>>| password_in(cell).map(|hash| read(status, enabled, hash));
+        found.with(AttrId::PASSWORD, password, &mut room, read)?
     }
 
     /// When the password was set, milliseconds since the Unix epoch; 0 if there is none.
     pub(super) fn password_set_at_ms(&self) -> Result<u64> {
-        Ok(self.place(AttrId::PASSWORD_SET_AT, &Guard::new())?.int(&mut Vec::new())? as u64)
+        self.with_cell(AttrId::PASSWORD_SET_AT, |cell| match cell {
+            Some(CellValue::Int(value)) => value as u64,
+            _ => 0,
+        })
     }
 
     /// A copy of it all.
@@ -261,36 +286,14 @@ impl FoundUser<'_> {
         self.snapshot.multi_values(self.ordinal, attribute)
     }
 
-    fn add_places<'g>(
-        &'g self,
-        attrs: impl IntoIterator<Item = AttrId>,
-        guard: &'g Guard,
-        places: &mut Places<'g>,
-    ) -> Result<()> {
-        let known = self.deltas.known();
-        for attr in attrs {
-            places.push(self.place_unless(known.look(attr), attr, guard)?);
-        }
-        Ok(())
+    /// For who asks for many cells.
+    fn all<'f>(&'f self, guard: &'f Guard) -> Found<'f> {
+        Found { user: self, known: self.deltas.known(), guard }
     }
 
-    fn place<'g>(&'g self, attr: AttrId, guard: &'g Guard) -> Result<Place<'g>> {
-        self.place_unless(self.deltas.look(attr), attr, guard)
-    }
-
-    /// Where a cell is, of which the memtables say this.
-    #[inline(always)]
-    fn place_unless<'g>(
-        &'g self,
-        known: Option<Option<CellValue<'g>>>,
-        attr: AttrId,
-        guard: &'g Guard,
-    ) -> Result<Place<'g>> {
-        Ok(match (known, self.snapshot.version.runs.column(attr)) {
-            (Some(cell), _) => Place::Memory(cell),
-            (None, Some(column)) => Place::Run(column.find_cell(self.ordinal, guard)?),
-            (None, None) => Place::Memory(None),
-        })
+    /// Gives one cell to `read`.
+    fn with_cell<R>(&self, attr: AttrId, read: impl FnOnce(Option<CellValue<'_>>) -> R) -> Result<R> {
+        self.snapshot.with_cell(&self.deltas, self.ordinal, attr, &mut Vec::new(), read)
     }
 }
 
@@ -314,29 +317,6 @@ pub(super) fn by_name<'s>(schema: &'s Schema, name: &str) -> Result<&'s Attribut
     schema
         .by_name(name)
         .ok_or_else(|| Error::invalid("an attribute named to be read is not in this pool's schema: see POOL.INFO"))
-}
-
-/// The built-in fields in the places of [`FIELDS`].
-fn fields_in(places: &[Place<'_>], room: &mut Vec<u8>) -> Result<UserFields> {
-    let [sub, version, enabled, status, created_at, updated_at] = places else {
-        unreachable!("there is a place for each built-in field")
-    };
-    Ok(UserFields {
-        sub: sub_in(sub, room)?,
-        version: version.int(room)? as u64,
-        enabled: enabled.int(room)? != 0,
-        status: status_of(status.int(room)?)?,
-        created_at_ms: created_at.int(room)? as u64,
-        updated_at_ms: updated_at.int(room)? as u64,
-    })
-}
-
-fn sub_in(place: &Place<'_>, room: &mut Vec<u8>) -> Result<Sub> {
-    let sub = place.with(room, |cell| match cell {
-        Some(CellValue::Bytes(bytes)) => <[u8; 16]>::try_from(bytes).ok().map(Sub),
-        _ => None,
-    })?;
-    sub.ok_or_else(|| Error::damaged("a user has no sub; run stoa verify"))
 }
 
 fn status_of(code: i64) -> Result<Status> {

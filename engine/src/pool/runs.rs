@@ -252,9 +252,9 @@ impl Runs {
     ) -> Result<()> {
         let ((keyspace, prefix), (_, from)) = (split_flat(prefix), split_flat(from));
         let Some(stack) = self.keyspace(keyspace) else { return Ok(()) };
-        match stack.sole(prefix)? {
+        match stack.sole(prefix, from)? {
             Sole::None => Ok(()),
-            Sole::Run(run) => run.each(prefix, from, |key, value| match value.bytes() {
+            Sole::Run(run, first) => run.each(prefix, from, first, |key, value| match value.bytes() {
                 Some(value) => visit(key, value),
                 None => Ok(ControlFlow::Continue(())),
             }),

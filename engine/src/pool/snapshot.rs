@@ -105,6 +105,10 @@ impl UserDeltas {
 
     /// All that the memtables say of the user, for who asks for many cells.
     pub(crate) fn known(&self) -> Known<'_> {
+        // Mostly they know nothing of the user.
+        if self.deltas.is_empty() {
+            return Known { cells: SmallVec::new(), complete: false };
+        }
         let mut cells: SmallVec<_> = self.iter().flat_map(Delta::each_cell).collect();
         // Of one attribute the newest stays: it came first.
         if self.iter().nth(1).is_some() {
@@ -351,14 +355,15 @@ impl Snapshot {
         mut verify: impl FnMut(&UserDeltas, Ordinal) -> Result<bool>,
     ) -> Result<Option<Owner>> {
         let mut found = None;
-        let password = self.version.runs.column(AttrId::PASSWORD);
+        let near = [AttrId::PASSWORD, attr].map(|attr| self.version.runs.column(attr));
         let visit = |key: &[u8], _: &[u8]| {
             let ordinal = Ordinal(last_number(key).unwrap_or_default());
-            // Whoever is found mostly signs in: the hash comes while it is seen whether this is the one.
+            // What tells whether this is the one comes from memory while the rest is looked at, and the hash with it:
+            // whoever is found mostly signs in.
             let guard = Guard::new();
-            let mut password = password.and_then(|column| column.open_cell(ordinal, &guard));
+            let mut near = near.map(|column| column.and_then(|column| column.open_cell(ordinal, &guard)));
             let deltas = self.deltas(ordinal);
-            password.iter_mut().for_each(FoundCell::look);
+            near.iter_mut().flatten().for_each(FoundCell::look);
             if self.is_live_under(&deltas, ordinal) && verify(&deltas, ordinal)? {
                 found = Some((ordinal, deltas));
                 return Ok(ControlFlow::Break(()));

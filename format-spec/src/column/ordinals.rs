@@ -130,8 +130,9 @@ impl OrdinalsAt {
         self.count as usize
     }
 
+    #[inline]
     pub(super) fn is_dense(&self) -> bool {
-        self.form == FormAt::Dense
+        matches!(self.form, FormAt::Dense)
     }
 
     pub(super) fn first(&self) -> u64 {
@@ -145,7 +146,16 @@ impl OrdinalsAt {
     /// The index of the entry of `ordinal`.
     #[inline]
     pub(super) fn find(&self, page: &[u8], ordinal: u64) -> Option<usize> {
-        let offset = ordinal.checked_sub(self.first).filter(|&o| o < u64::from(self.span))?;
+        let offset = ordinal.wrapping_sub(self.first);
+        if offset >= u64::from(self.span) {
+            return None;
+        }
+        // As nearly all are that anybody looks for.
+        if self.is_dense() { Some(offset as usize) } else { self.find_offset(page, offset) }
+    }
+
+    /// The index of the entry of the first ordinal + `offset`, which is below the span.
+    fn find_offset(&self, page: &[u8], offset: u64) -> Option<usize> {
         match &self.form {
             FormAt::Dense => Some(offset as usize),
             FormAt::Bitmap { words_at } => {

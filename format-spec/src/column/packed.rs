@@ -22,19 +22,51 @@ pub(crate) fn area_bytes(count: usize, width: u32) -> usize {
 
 /// Appends the area of `values`, each of which fits `width` bits.
 pub(crate) fn pack(out: &mut Vec<u8>, width: u32, values: impl Iterator<Item = u64>) {
-    let (mut pending, mut filled) = (0u128, 0u32);
-    for value in values {
+    let mut bits = Bits::default();
+    values.for_each(|value| bits.push(out, value, width));
+    bits.finish(out);
+}
+
+/// Appends numbers bit by bit, each of a width of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Bits {
+    pending: u128,
+    filled: u32,
+}
+
+impl Bits {
+    /// Appends a number that fits `width` bits.
+    #[inline]
+    pub(crate) fn push(&mut self, out: &mut Vec<u8>, value: u64, width: u32) {
         debug_assert!(width_of(value) <= width);
-        pending |= u128::from(value) << filled;
-        filled += width;
-        while filled >= 32 {
-            out.extend_from_slice(&(pending as u32).to_le_bytes());
-            pending >>= 32;
-            filled -= 32;
+        self.pending |= u128::from(value) << self.filled;
+        self.filled += width;
+        while self.filled >= 32 {
+            out.extend_from_slice(&(self.pending as u32).to_le_bytes());
+            self.pending >>= 32;
+            self.filled -= 32;
         }
     }
-    out.extend_from_slice(&pending.to_le_bytes()[..(filled as usize).div_ceil(8)]);
-    out.extend_from_slice(&[0; PAD_BYTES]);
+
+    /// Appends what is left of the last byte, and the zero bytes behind an area.
+    pub(crate) fn finish(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.pending.to_le_bytes()[..(self.filled as usize).div_ceil(8)]);
+        out.extend_from_slice(&[0; PAD_BYTES]);
+    }
+}
+
+/// The number of `width` bits that starts at bit `bit` of an area, with whatever bits follow it above; 0 past the end
+/// of the area.
+#[inline]
+pub(crate) fn at_bit(area: &[u8], bit: u64, width: u32) -> u64 {
+    let (byte, shift) = ((bit >> 3) as usize, (bit & 7) as u32);
+    let Some(low) = area.get(byte..).and_then(|bytes| bytes.first_chunk::<8>()) else { return 0 };
+    let mut value = u64::from_le_bytes(*low) >> shift;
+    if width + shift > 64 {
+        let high = area.get(byte + 8).copied().unwrap_or(0);
+        value |= u64::from(high) << (64 - shift);
+    }
+    value
 }
 
 /// Where a packed area stands in a page; checked against the page's length when made.
@@ -120,15 +152,7 @@ impl<'a> Packed<'a> {
     /// Number `i`; 0 past the end of the area.
     #[inline]
     pub fn get(&self, i: usize) -> u64 {
-        let bit = i as u64 * u64::from(self.width);
-        let (byte, shift) = ((bit >> 3) as usize, (bit & 7) as u32);
-        let Some(low) = self.bytes.get(byte..).and_then(|b| b.first_chunk::<8>()) else { return 0 };
-        let mut value = u64::from_le_bytes(*low) >> shift;
-        if self.width + shift > 64 {
-            let high = self.bytes.get(byte + 8).copied().unwrap_or(0);
-            value |= u64::from(high) << (64 - shift);
-        }
-        value & self.mask
+        at_bit(self.bytes, i as u64 * u64::from(self.width), self.width) & self.mask
     }
 
     /// Gives the first `count` numbers in order to `take`, several from each load.
