@@ -7,6 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use stoa_format::AttrId;
 
 use crate::error::Result;
+use crate::pool::keyspace::alias_hash_in_key;
 use crate::run::RunWriter;
 
 /// Keyed hashes need no hashing.
@@ -84,7 +85,9 @@ impl Aliases {
     pub(super) fn write(&mut self, writer: &mut RunWriter) -> Result<()> {
         let mut key = [0; 18];
         for (attr, by_hash) in &mut self.tables {
-            let mut sorted: Vec<(u64, u32)> = std::mem::take(by_hash).into_iter().collect();
+            let by_hash = std::mem::take(by_hash).into_iter();
+            let mut sorted: Vec<(u64, u32)> =
+                by_hash.map(|(hash, ordinal)| (alias_hash_in_key(hash), ordinal)).collect();
             sorted.sort_unstable();
             key[..2].copy_from_slice(&attr.0.to_be_bytes());
             for (hash, ordinal) in sorted {

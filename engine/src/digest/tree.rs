@@ -15,10 +15,13 @@ const USERS_A_LEAF: u64 = 16;
 /// Levels are 16-ary: four bits each.
 pub const BITS_A_LEVEL: u32 = 4;
 
+/// The depth of the greatest tree.
+pub const DEPTH_MAX: u32 = 32;
+
 /// The depth in bits for this many users: a multiple of four, about 16 users a leaf.
 pub fn depth_for(users: u64) -> u32 {
     let mut depth = 0;
-    while depth < 32 && users >> depth > USERS_A_LEAF {
+    while depth < DEPTH_MAX && users >> depth > USERS_A_LEAF {
         depth += BITS_A_LEVEL;
     }
     depth

@@ -408,9 +408,9 @@ fn spread(number: u64) -> u64 {
     wide as u64 ^ (wide >> 64) as u64
 }
 
-/// One value under two attributes is two aliases.
+/// One value under two attributes is two aliases. Of the hash in a key the lower bits are zero.
 fn spread_alias(attr: u16, hash: u64) -> u64 {
-    hash ^ u64::from(attr).wrapping_mul(SPREAD)
+    spread(hash ^ u64::from(attr))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::gathered::STRETCH_ORDINALS;
 use super::*;
-use crate::pool::keyspace::{Key, flat_key};
+use crate::pool::keyspace::{ALIAS_HASH_BITS, Key, flat_key};
 
 fn delta(flags: u8, cells: &[(AttrId, CellRef<'_>)]) -> Delta {
     let mut out = Vec::new();
@@ -129,7 +129,7 @@ fn a_reader_sees_its_own_seq_for_ever() {
 #[test]
 fn aliases_are_found_by_value_and_walked_in_order() {
     let table = Memtable::default();
-    let alias = |attr, hash: u64| Key::new(ALIASES).attr(AttrId(attr)).number(hash);
+    let alias = |attr, hash: u64| Key::alias(AttrId(attr), hash.rotate_right(ALIAS_HASH_BITS / 2));
     let set = |attr, hash, ordinal, seq, value: Option<Bytes>| {
         let flat = alias(attr, hash).ordinal(Ordinal(ordinal)).flat();
         table.set_key(ALIASES, &flat[1..], Seq(seq), value).unwrap();

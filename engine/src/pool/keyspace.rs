@@ -8,7 +8,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use stoa_format::{AttrId, Keyspace, Ordinal};
 
-/// attribute u16 ‖ hash u64 ‖ ordinal u64 → nothing. The owner of a unique value; attribute 0 is sub.
+/// attribute u16 ‖ hash u64, of which [`ALIAS_HASH_BITS`] count ‖ ordinal u64 → nothing. The owner of a unique value;
+/// attribute 0 is sub.
 pub const ALIASES: Keyspace = Keyspace(1);
 /// Bytes of a key of [`ALIASES`].
 pub const ALIAS_BYTES: usize = 2 + 8 + 8;
@@ -74,6 +75,11 @@ impl Key {
     pub fn attr(mut self, attr: AttrId) -> Self {
         self.flat.extend_from_slice(&attr.0.to_be_bytes());
         self
+    }
+
+    /// A key of [`ALIASES`], but for its ordinal.
+    pub fn alias(attr: AttrId, hash: u64) -> Self {
+        Self::new(ALIASES).attr(attr).number(alias_hash_in_key(hash))
     }
 
     /// Adds a number.
@@ -154,11 +160,20 @@ pub fn first_number(key: &[u8]) -> Option<u64> {
     key.first_chunk::<8>().map(|head| u64::from_be_bytes(*head))
 }
 
+/// So many bits of an alias's hash stand in its key; the rest of the eight bytes is zero and takes no room in pages. Of
+/// look-ups among 100 million values one in 10,000 meets another value's key, which the value itself tells apart.
+pub const ALIAS_HASH_BITS: u32 = 40;
+
+/// An alias's hash as it stands in its key.
+pub const fn alias_hash_in_key(hash: u64) -> u64 {
+    hash & (u64::MAX << (64 - ALIAS_HASH_BITS))
+}
+
 /// What the flat keys of [`ALIASES`] begin with for the values of this hash.
 pub fn alias_prefix(attr: AttrId, hash: u64) -> [u8; 11] {
     let mut prefix = [ALIASES.0; 11];
     prefix[1..3].copy_from_slice(&attr.0.to_be_bytes());
-    prefix[3..].copy_from_slice(&hash.to_be_bytes());
+    prefix[3..].copy_from_slice(&alias_hash_in_key(hash).to_be_bytes());
     prefix
 }
 

@@ -16,7 +16,7 @@ use super::open::{OpenPool, lock};
 use super::query::{Batch, pool_facts};
 use super::snapshot::Snapshot;
 use crate::digest::fact::{leaf_hash, leaf_index};
-use crate::digest::tree::{Built, depth_for};
+use crate::digest::tree::{Built, DEPTH_MAX, depth_for};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most nodes or leaves of one call.
@@ -212,6 +212,8 @@ fn sum_range(
     }
     Ok(leaves)
 }
+
+const _: () = assert!(DEPTH_MAX <= keyspace::ALIAS_HASH_BITS, "the index of subs tells leaves apart");
 
 /// The users of one leaf: they stand together in the index of subs, whose hash is the leaf's.
 fn leaf_users(snapshot: &Snapshot, depth: u32, leaf: u64) -> Result<Vec<(Sub, u64, u128)>> {

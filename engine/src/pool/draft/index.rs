@@ -16,7 +16,7 @@ use super::Draft;
 use super::conflict::alias_conflict;
 use crate::digest::fact::leaf_hash;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pool::keyspace::{self, Key};
+use crate::pool::keyspace::{self, Key, alias_hash_in_key};
 use crate::pool::schema::{Alias, Attribute};
 use crate::pool::snapshot::Snapshot;
 use crate::pool::value::{CellValue, Value};
@@ -102,19 +102,30 @@ impl Draft<'_> {
         let result = change(self)?;
         for (attribute, (old_aliases, old_order)) in attributes.iter().zip(before) {
             let (aliases, order) = (self.alias_keys(ordinal, attribute)?, self.order_keys(ordinal, attribute)?);
+            let mut gone = Vec::new();
             for key in old_aliases.iter().filter(|key| !aliases.contains(key)) {
                 let hash = self.snapshot.pool.alias_hash(key);
+                gone.push(alias_hash_in_key(hash));
                 self.set_alias(attribute.id, hash, ordinal, false);
                 self.claims.retain(|claim| {
                     (claim.attr, claim.ordinal) != (attribute.id, ordinal)
                         || !matches!(&claim.what, Claimed::Key(claimed) if claimed == key)
                 });
             }
-            for key in aliases.into_iter().filter(|key| !old_aliases.contains(key)) {
+            for key in aliases {
+                let stays = old_aliases.contains(&key);
+                if stays && gone.is_empty() {
+                    continue;
+                }
                 let hash = self.snapshot.pool.alias_hash(&key);
-                self.set_alias(attribute.id, hash, ordinal, true);
-                let what = Claimed::Key(key);
-                self.claims.push(Claim { attr: attribute.id, ordinal, what, hash, op: self.op });
+                // What went can have had the same key in the index.
+                if !stays || gone.contains(&alias_hash_in_key(hash)) {
+                    self.set_alias(attribute.id, hash, ordinal, true);
+                }
+                if !stays {
+                    let what = Claimed::Key(key);
+                    self.claims.push(Claim { attr: attribute.id, ordinal, what, hash, op: self.op });
+                }
             }
             for key in old_order.iter().filter(|key| !order.contains(key)) {
                 self.set_key(key.clone(), None);
@@ -130,14 +141,14 @@ impl Draft<'_> {
         let value_conflict = alias_conflict(attr, hash);
         self.reads.insert(value_conflict);
         self.writes.insert(value_conflict);
-        let flat = Key::new(keyspace::ALIASES).attr(attr).number(hash).ordinal(ordinal).flat();
+        let flat = Key::alias(attr, hash).ordinal(ordinal).flat();
         self.stage_key(flat, present.then(Bytes::new));
     }
 
     /// No value that the transaction gives may have another holder after it.
     pub(super) fn check_claims(&mut self) -> Result<()> {
         for claim in std::mem::take(&mut self.claims) {
-            let prefix = Key::new(keyspace::ALIASES).attr(claim.attr).number(claim.hash).flat();
+            let prefix = Key::alias(claim.attr, claim.hash).flat();
             for other in self.ordinals_with(&prefix)? {
                 if other == claim.ordinal || !self.is_live(other) {
                     continue;
@@ -173,7 +184,7 @@ fn order_key(attribute: &Attribute, cell: CellValue<'_>, ordinal: Ordinal) -> By
 pub(crate) fn index_keys(snapshot: &Snapshot, ordinal: Ordinal) -> Result<Vec<(AttrId, Bytes)>> {
     let mut reserved = Vec::new();
     let draft = Draft::new(snapshot, &mut reserved);
-    let alias = |attr, hash| Key::new(keyspace::ALIASES).attr(attr).number(hash).ordinal(ordinal).flat();
+    let alias = |attr, hash| Key::alias(attr, hash).ordinal(ordinal).flat();
     let sub = snapshot.sub_of(ordinal)?;
     let mut keys = vec![(AttrId::SUB, alias(AttrId::SUB, leaf_hash(&snapshot.pool.digest_key, &sub.text())))];
     for attribute in snapshot.schema().attributes() {
@@ -197,3 +208,6 @@ pub(crate) fn share_alias(snapshot: &Snapshot, attr: AttrId, one: Ordinal, other
     let others = draft.alias_keys(other, attribute)?;
     Ok(draft.alias_keys(one, attribute)?.iter().any(|key| others.contains(key)))
 }
+
+#[cfg(test)]
+mod tests;

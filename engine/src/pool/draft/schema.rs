@@ -114,7 +114,7 @@ impl Draft<'_> {
     fn index_user(&mut self, ordinal: Ordinal, attribute: &Attribute) -> Result<()> {
         for key in self.alias_keys(ordinal, attribute)? {
             let hash = self.snapshot.pool.alias_hash(&key);
-            let flat = Key::new(keyspace::ALIASES).attr(attribute.id).number(hash).ordinal(ordinal).flat();
+            let flat = Key::alias(attribute.id, hash).ordinal(ordinal).flat();
             self.set_key(flat, Some(Bytes::new()));
         }
         for flat in self.order_keys(ordinal, attribute)? {

@@ -295,7 +295,7 @@ impl<'a> Scan<'a> {
             }
             Some(Hint::Alias { attr, key }) => {
                 let hash = self.snapshot.pool.alias_hash(key);
-                let prefix = Key::new(keyspace::ALIASES).attr(*attr).number(hash).flat();
+                let prefix = Key::alias(*attr, hash).flat();
                 self.led_to(&prefix, &prefix, None, most)
             }
             Some(Hint::Member(group)) => match self.groups.get(group.0) {

@@ -169,7 +169,7 @@ fn cases() -> Vec<Case> {
             let username = attr(pool, "username");
             cell(pool, 1, username, CellRef::Bytes(b"user0"));
             let hash = pool.open.alias_hash("user0");
-            set(Key::new(keyspace::ALIASES).attr(username).number(hash).number(1).flat(), b"")(pool);
+            set(Key::alias(username, hash).number(1).flat(), b"")(pool);
         }),
         case(
             "a member not the other way",
