@@ -24,6 +24,7 @@ seq:
       cases:
         'encoding::rows': rows
         'encoding::prefixes': prefixes
+        'encoding::tails': tails
 types:
   rows:
     seq:
@@ -45,6 +46,45 @@ types:
       - id: entries
         size: len_entries
         type: entries(_parent.count)
+  tails:
+    seq:
+      - id: tails
+        type: row_block(_parent.count)
+      - id: len_entries
+        type: u4
+      - id: restarts
+        type: u4
+        repeat: expr
+        repeat-expr: (_parent.count + _parent.interval - 1) / _parent.interval
+      - id: entries
+        size: len_entries
+        type: heads(_parent.count)
+  heads:
+    params:
+      - id: count
+        type: u4
+    seq:
+      - id: entries
+        type: head
+        repeat: expr
+        repeat-expr: count
+  head:
+    seq:
+      - id: halves
+        type: u1
+      - id: shared_beyond
+        type: varint
+        if: halves >> 4 == 15
+      - id: unshared_beyond
+        type: varint
+        if: (halves & 15) == 15
+      - id: bytes
+        size: unshared
+    instances:
+      shared:
+        value: '(halves >> 4) + (halves >> 4 == 15 ? shared_beyond.value : 0)'
+      unshared:
+        value: '(halves & 15) + ((halves & 15) == 15 ? unshared_beyond.value : 0)'
   entries:
     params:
       - id: count
@@ -71,3 +111,4 @@ enums:
   encoding:
     1: rows
     2: prefixes
+    3: tails

@@ -145,6 +145,13 @@ def entries(page):
         if page.has_tombstones:
             gone = body.tombstones
             found = [(k, None if gone[i // 8] >> (i % 8) & 1 else v) for i, (k, v) in enumerate(found)]
+    elif page.encoding.name == "tails":
+        check(page.has_tombstones == 0, "sorted page: tails with a flag")
+        found, head = [], b""
+        for entry, tail in zip(body.entries.entries, rows(body.tails)):
+            check(entry.shared <= len(head), "sorted page: an entry shares more than the key before has")
+            head = head[: entry.shared] + entry.bytes
+            found.append((head + tail, b""))
     else:
         check(page.has_tombstones == 0, "sorted page: prefixes with a flag")
         found, key = [], b""

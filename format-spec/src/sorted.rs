@@ -3,9 +3,9 @@
 //!
 //! | offset | size | field |
 //! | --- | --- | --- |
-//! | 0 | 1 | encoding: 1 rows, 2 prefixes |
+//! | 0 | 1 | encoding: 1 rows, 2 prefixes, 3 tails |
 //! | 1 | 1 | rows: bit 0 a tombstone bitmap follows; otherwise zero |
-//! | 2 | 2 | prefixes: entries between restarts, 1 or more; rows: zero |
+//! | 2 | 2 | prefixes, tails: entries between restarts, 1 or more; rows: zero |
 //! | 4 | 4 | `count`, entries |
 //!
 //! *Rows* (all keys of one length, all values of one length, 32 bytes each at most): if flagged,
@@ -16,6 +16,11 @@
 //! `restart * interval`; then the entries: varint shared, varint unshared, varint value length + 1 (0: tombstone),
 //! the unshared bytes of the key, the value. `shared` bytes are those of the key before; a restart shares none.
 //! Varints have 7 bits a byte, lowest first. After LevelDB's table format.
+//!
+//! *Tails* (all keys end in as many bytes that are packed better by themselves, as an ordinal is; all values are empty):
+//! a row block of what the keys end in; then as prefixes, over what is before that, an entry being one byte, its upper
+//! half shared and its lower half unshared, then for a half of 15 a varint of what is beyond 15, then the unshared
+//! bytes.
 
 use smallvec::SmallVec;
 
@@ -32,6 +37,8 @@ pub use filter::{FilterBuilder, FilterPage, filter_hash};
 
 const NAME: &str = "sorted page";
 const HEADER_BYTES: usize = 8;
+/// The greatest number in half a byte: there is more to come.
+const HALF_MAX: u32 = 15;
 /// Longest key in bytes.
 pub const KEY_BYTES_MAX: usize = 16 << 10;
 
@@ -61,13 +68,10 @@ impl SortedValue<'_> {
 #[derive(Debug, Clone, Copy)]
 enum Body {
     /// `edges` are what the first and the last key lead with.
-    Rows {
-        tombstones_at: Option<u32>,
-        keys: RowsAt,
-        edges: (u64, u64),
-        values: RowsAt,
-    },
+    Rows { tombstones_at: Option<u32>, keys: RowsAt, edges: (u64, u64), values: RowsAt },
     Prefixes {
+        /// What the keys end in, if it stands by itself.
+        tails: Option<RowsAt>,
         interval: u32,
         restarts_at: u32,
         restarts: u32,
@@ -127,7 +131,11 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
         }
         let body = match (encoding, flags, interval) {
             (1, 0 | 1, 0) => open_rows(page, flags == 1, count as usize)?,
-            (2, 0, 1..) => open_prefixes(page, u32::from(interval), count)?,
+            (2, 0, 1..) => open_prefixes(page, HEADER_BYTES, None, u32::from(interval), count)?,
+            (3, 0, 1..) => {
+                let (tails, at) = RowsAt::parse(page, HEADER_BYTES, count as usize)?;
+                open_prefixes(page, at, Some(tails), u32::from(interval), count)?
+            }
             _ => return Err(DecodeError::new(NAME, 0, "unknown encoding or flag")),
         };
         Ok(Self { count, body, bytes })
@@ -176,7 +184,7 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
                 let (mut low, mut high) = (0, *restarts);
                 while low + 1 < high {
                     let middle = low + (high - low) / 2;
-                    if self.restart_key(middle)? < key { low = middle } else { high = middle }
+                    if self.is_restart_below(middle, key)? { low = middle } else { high = middle }
                 }
                 self.seek_restart(low, position)?;
                 while position.entry < self.count && position.key[..] < *key {
@@ -280,16 +288,23 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
         found
     }
 
-    /// The key of restart `restart`, which shares nothing.
-    fn restart_key(&self, restart: u32) -> Result<&[u8], DecodeError> {
+    /// Whether the key of restart `restart`, which shares nothing, is below `key`.
+    fn is_restart_below(&self, restart: u32, key: &[u8]) -> Result<bool, DecodeError> {
+        let Body::Prefixes { tails, interval, .. } = &self.body else { return Ok(false) };
         let page = self.bytes.as_ref();
         let mut fields = Fields::at(NAME, page, self.restart_at(restart)?);
-        let (shared, unshared) = (fields.varint32()?, fields.varint32()?);
-        fields.varint32()?;
-        if shared != 0 {
+        let entry = EntryHead::read(&mut fields, tails.is_some())?;
+        if entry.shared != 0 {
             return Err(fields.error("a restart shares bytes with the key before"));
         }
-        fields.slice(unshared as usize)
+        let head = fields.slice(entry.unshared as usize)?;
+        Ok(match (tails, key.strip_prefix(head)) {
+            (Some(tails), Some(rest)) => {
+                let row = tails.row(page, (restart * interval) as usize);
+                row[..tails.row_bytes()] < *rest
+            }
+            _ => head < key,
+        })
     }
 
     fn restart_at(&self, restart: u32) -> Result<usize, DecodeError> {
@@ -310,18 +325,46 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
 
     /// Reads the entry at `next_at`; the key before it is in the position.
     fn read_prefixed(&self, position: &mut SortedPosition) -> Result<(), DecodeError> {
-        let mut fields = Fields::at(NAME, self.bytes.as_ref(), position.next_at as usize);
-        let (shared, unshared, value) = (fields.varint32()?, fields.varint32()?, fields.varint32()?);
-        if shared as usize > position.key.len() {
+        let Body::Prefixes { tails, .. } = &self.body else { return Ok(()) };
+        let page = self.bytes.as_ref();
+        let mut fields = Fields::at(NAME, page, position.next_at as usize);
+        let entry = EntryHead::read(&mut fields, tails.is_some())?;
+        let tail_bytes = tails.as_ref().map_or(0, RowsAt::row_bytes);
+        if entry.shared as usize > position.key.len().saturating_sub(tail_bytes) {
             return Err(fields.error("an entry shares more than the key before has"));
         }
-        position.key.truncate(shared as usize);
-        position.key.extend_from_slice(fields.slice(unshared as usize)?);
-        position.tombstone = value == 0;
+        position.key.truncate(entry.shared as usize);
+        position.key.extend_from_slice(fields.slice(entry.unshared as usize)?);
+        if let Some(tails) = tails {
+            position.key.extend_from_slice(&tails.row(page, position.entry as usize)[..tail_bytes]);
+        }
+        position.tombstone = entry.value == 0;
         position.value_at = fields.position() as u32;
-        fields.slice(value.saturating_sub(1) as usize)?;
+        fields.slice(entry.value.saturating_sub(1) as usize)?;
         position.next_at = fields.position() as u32;
         Ok(())
+    }
+}
+
+/// What stands in front of an entry's bytes.
+struct EntryHead {
+    shared: u32,
+    unshared: u32,
+    /// Length of the value + 1; 0 for a tombstone.
+    value: u32,
+}
+
+impl EntryHead {
+    fn read(fields: &mut Fields<'_>, is_tailed: bool) -> Result<Self, DecodeError> {
+        if !is_tailed {
+            return Ok(Self { shared: fields.varint32()?, unshared: fields.varint32()?, value: fields.varint32()? });
+        }
+        let lengths = u32::from(fields.u8()?);
+        let mut whole = |half: u32| match half {
+            HALF_MAX => fields.varint32().map(|beyond| beyond.saturating_add(HALF_MAX)),
+            _ => Ok(half),
+        };
+        Ok(Self { shared: whole(lengths >> 4)?, unshared: whole(lengths & HALF_MAX)?, value: 1 })
     }
 }
 
@@ -340,8 +383,14 @@ fn open_rows(page: &[u8], has_tombstones: bool, count: usize) -> Result<Body, De
     Ok(Body::Rows { tombstones_at, keys, edges, values })
 }
 
-fn open_prefixes(page: &[u8], interval: u32, count: u32) -> Result<Body, DecodeError> {
-    let mut fields = Fields::at(NAME, page, HEADER_BYTES);
+fn open_prefixes(
+    page: &[u8],
+    at: usize,
+    tails: Option<RowsAt>,
+    interval: u32,
+    count: u32,
+) -> Result<Body, DecodeError> {
+    let mut fields = Fields::at(NAME, page, at);
     let entries_bytes = fields.u32()? as usize;
     let restarts_at = fields.position() as u32;
     let restarts = count.div_ceil(interval);
@@ -349,7 +398,7 @@ fn open_prefixes(page: &[u8], interval: u32, count: u32) -> Result<Body, DecodeE
     let entries_at = fields.position() as u32;
     fields.slice(entries_bytes)?;
     fields.end()?;
-    Ok(Body::Prefixes { interval, restarts_at, restarts, entries_at })
+    Ok(Body::Prefixes { tails, interval, restarts_at, restarts, entries_at })
 }
 
 #[cfg(test)]

@@ -212,8 +212,24 @@ two = b"\0\2\2abx" + b"\2\1\0c"
 add("sorted page", "prefixes, as in the chapter", prefixed(two, [0], 2), entries=entries((b"ab", b"x"), (b"abc", None)))
 add("sorted page", "a restart at each entry", prefixed(b"\0\2\2abx" + b"\0\3\0abc", [0, 6], 2, interval=1),
     entries=entries((b"ab", b"x"), (b"abc", None)))
+def tailed(body, restarts, tails, length=None):
+    return (bytes([3, 0]) + u16(16) + u32(len(tails)) + rows(tails) + u32(len(body) if length is None else length)
+            + b"".join(u32(r) for r in restarts) + body)
+
+
+long = b"x" * 20
+add("sorted page", "tails", tailed(b"\x02ab\x21c", [0], [b"\0\7", b"\0\4"]),
+    entries=entries((b"ab\0\7", b""), (b"abc\0\4", b"")))
+add("sorted page", "tails of one head", tailed(b"\x02ab\x20", [0], [b"4", b"7"]),
+    entries=entries((b"ab4", b""), (b"ab7", b"")))
+add("sorted page", "heads of 20 bytes", tailed(b"\x0f\5" + long + b"\xf1\5y", [0], [b"4", b"3"]),
+    entries=entries((long + b"4", b""), (long + b"y3", b"")))
+add("sorted page", "a head that shares the tail before", tailed(b"\x02ab\x31c", [0], [b"c4", b"c7"]),
+    entries_error="an entry shares more than the key before has")
+add("sorted page", "a head that runs past the page", tailed(b"\x09ab", [0], [b"4"]), entries_error="too short")
+add("sorted page", "tails cut", tailed(b"\x02ab", [0], [b"4"])[:14], error="too short")
 add("sorted page", "no entry", prefixed(b"", [], 0), error="entries are none or too many")
-add("sorted page", "an encoding that is not there", b"\3" + prefixed(two, [0], 2)[1:], error="unknown encoding or flag")
+add("sorted page", "an encoding that is not there", b"\4" + prefixed(two, [0], 2)[1:], error="unknown encoding or flag")
 add("sorted page", "prefixes without restarts", prefixed(two, [0], 2, interval=0), error="unknown encoding or flag")
 add("sorted page", "entries cut", prefixed(two[:-1], [0], 2, length=len(two)), error="too short")
 add("sorted page", "a byte more", prefixed(two + b"\0", [0], 2, length=len(two)), error="bytes behind the end")

@@ -184,6 +184,10 @@ pub fn sorted_prefixes() -> Vec<u8> {
     sorted(&[(b"admin", Some(b"1")), (b"admins", None), (b"bo", Some(b"22"))])
 }
 
+pub fn sorted_tails() -> Vec<u8> {
+    sorted(&[(b"bo\x00\x01\0\0\0\0\0\0\0\x07", Some(b"")), (b"bob\x00\x01\0\0\0\0\0\0\0\x04", Some(b""))])
+}
+
 fn many_prefixes() -> Vec<u8> {
     let keys: Vec<String> = (0..40).map(|i| format!("user{i:02}@example.com{}", "x".repeat(i % 3))).collect();
     let entries: Vec<(&[u8], Option<&[u8]>)> = keys
@@ -216,7 +220,14 @@ pub fn sorted_pages() -> Vec<Vector> {
         good(S, "prefixes with three restarts", many_prefixes()),
         good(S, "the empty key", sorted(&[(b"", Some(b"root")), (b"a", Some(b""))])),
         bad(S, "empty", vec![], "sorted page at offset 0: too short"),
-        bad(S, "encoding 3", with(&rows, 0, &[3]), "sorted page at offset 0: unknown encoding or flag"),
+        good(S, "tails", sorted_tails()),
+        bad(
+            S,
+            "tails with a flag",
+            with(&sorted_tails(), 1, &[1]),
+            "sorted page at offset 0: unknown encoding or flag",
+        ),
+        bad(S, "encoding 4", with(&rows, 0, &[4]), "sorted page at offset 0: unknown encoding or flag"),
         bad(S, "flag 2", with(&rows, 1, &[2]), "sorted page at offset 0: unknown encoding or flag"),
         bad(S, "rows with an interval", with(&rows, 2, &[16]), "sorted page at offset 0: unknown encoding or flag"),
         bad(S, "prefixes without one", with(&prefixes, 2, &[0]), "sorted page at offset 0: unknown encoding or flag"),

@@ -37,6 +37,7 @@ pub fn example(name: &str) -> Option<Vec<u8>> {
         "string-block" => pages::strings()[33..].to_vec(),
         "sorted-rows" => pages::sorted_rows(),
         "sorted-prefixes" => pages::sorted_prefixes(),
+        "sorted-tails" => pages::sorted_tails(),
         "digest-message" => digest_message(),
         "request" => b"*2\r\n$4\r\nPING\r\n$2\r\nhi\r\n".to_vec(),
         _ => return None,

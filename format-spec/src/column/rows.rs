@@ -113,10 +113,14 @@ impl Varying {
         &self.words[..self.row_bytes.div_ceil(8)]
     }
 
+    /// Bits that a row keeps.
+    pub(crate) fn row_bits(&self) -> u32 {
+        self.words().iter().map(|word| word.width()).sum()
+    }
+
     /// Length in bytes of a block of `n` such rows.
     pub(crate) fn block_bytes(&self, n: usize) -> usize {
-        let row_bits = self.words().iter().map(|word| word.width()).sum();
-        HEADER_BYTES + self.words().len() * WORD_HEADER_BYTES + packed::area_bytes(n, row_bits)
+        HEADER_BYTES + self.words().len() * WORD_HEADER_BYTES + packed::area_bytes(n, self.row_bits())
     }
 
     /// Appends the block of `rows`, which are those that were added; in the place of others comes something.

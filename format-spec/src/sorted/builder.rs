@@ -1,6 +1,6 @@
 //! Writing a page of a sorted run.
 
-use super::{HEADER_BYTES, KEY_BYTES_MAX};
+use super::{HALF_MAX, HEADER_BYTES, KEY_BYTES_MAX};
 use crate::column::rows::Varying;
 use crate::column::{PAGE_ENTRIES_MAX, PAGE_TARGET_BYTES, VALUE_BYTES_MAX};
 use crate::run::EncodeError;
@@ -10,6 +10,10 @@ use crate::run::fields::put_varint32;
 const RESTART_INTERVAL: usize = 16;
 /// About what an entry's three varints take, in bytes.
 const ENTRY_OVERHEAD_BYTES: usize = 4;
+/// What keys of a text and an ordinal end in: the terminator and the ordinal.
+const TAIL_BYTES: usize = 10;
+/// Tails of more bits than this are left in their keys: they are no ordinals.
+const TAIL_BITS_MAX: u32 = 48;
 
 /// Collects entries in ascending order of keys and writes them as one page. Used again for the next page.
 #[derive(Debug, Default)]
@@ -24,6 +28,9 @@ pub struct SortedPageBuilder {
     needs_prefixes: bool,
     /// What the entries take with prefixes, restarts included.
     prefixed_bytes: usize,
+    /// What the keys end in, if all are as long and no entry has a value or is a tombstone.
+    tails: Varying,
+    has_tails: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +75,11 @@ impl SortedPageBuilder {
     pub fn is_full(&self) -> bool {
         let n = self.entries.len();
         let rows = self.keys.block_bytes(n) + self.values.block_bytes(n);
-        let bytes = if self.needs_prefixes { self.prefixed_bytes } else { rows };
+        let bytes = match self.needs_prefixes {
+            true if self.is_tailed() => self.prefixed_bytes - n * (TAIL_BYTES + 3) + self.tails.block_bytes(n),
+            true => self.prefixed_bytes,
+            false => rows,
+        };
         n >= PAGE_ENTRIES_MAX || HEADER_BYTES + bytes >= PAGE_TARGET_BYTES
     }
 
@@ -94,6 +105,12 @@ impl SortedPageBuilder {
                 shared = shared_prefix(last, key);
             }
         }
+        let tail = key.split_last_chunk::<TAIL_BYTES>().filter(|_| value.is_some_and(<[u8]>::is_empty));
+        let has_tails = self.entries.is_empty() || self.has_tails;
+        self.has_tails = has_tails && tail.is_some_and(|(_, tail)| self.tails.add(tail));
+        if self.has_tails {
+            shared = shared.min(key.len() - TAIL_BYTES);
+        }
         let rows = self.keys.add(key) && value.is_none_or(|v| self.values.add(v));
         self.needs_prefixes |= !rows;
         let restart = if self.entries.len().is_multiple_of(RESTART_INTERVAL) { 4 } else { 0 };
@@ -114,7 +131,7 @@ impl SortedPageBuilder {
             return None;
         }
         if self.needs_prefixes {
-            self.encode_prefixes(out)
+            self.encode_prefixes(out, if self.is_tailed() { TAIL_BYTES } else { 0 })
         } else {
             self.encode_rows(out)
         }
@@ -122,7 +139,8 @@ impl SortedPageBuilder {
         self.data.clear();
         self.entries.clear();
         self.tombstones = 0;
-        (self.keys, self.values) = (Varying::default(), Varying::default());
+        (self.keys, self.values, self.tails) = Default::default();
+        self.has_tails = false;
         self.needs_prefixes = false;
         self.prefixed_bytes = 0;
         Some(summary)
@@ -143,10 +161,19 @@ impl SortedPageBuilder {
         self.values.encode(out, self.entries.iter().map(|e| if e.tombstone { filler } else { self.value(e) }));
     }
 
-    fn encode_prefixes(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[2, 0]);
+    fn is_tailed(&self) -> bool {
+        self.has_tails && self.tails.row_bits() <= TAIL_BITS_MAX
+    }
+
+    /// With the last `tail_bytes` of the keys by themselves.
+    fn encode_prefixes(&self, out: &mut Vec<u8>, tail_bytes: usize) {
+        out.extend_from_slice(&[if tail_bytes > 0 { 3 } else { 2 }, 0]);
         out.extend_from_slice(&(RESTART_INTERVAL as u16).to_le_bytes());
         out.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
+        if tail_bytes > 0 {
+            let keys = self.entries.iter().map(|entry| self.key(entry));
+            self.tails.encode(out, keys.map(|key| &key[key.len() - tail_bytes..]));
+        }
         let restarts_at = out.len() + 4;
         let restarts = self.entries.len().div_ceil(RESTART_INTERVAL);
         let entries_at = restarts_at + restarts * 4;
@@ -160,10 +187,15 @@ impl SortedPageBuilder {
                 before = &[];
             }
             let (key, value) = (self.key(entry), self.value(entry));
+            let key = &key[..key.len() - tail_bytes];
             let shared = shared_prefix(before, key);
-            put_varint32(out, shared as u32);
-            put_varint32(out, (key.len() - shared) as u32);
-            put_varint32(out, if entry.tombstone { 0 } else { value.len() as u32 + 1 });
+            if tail_bytes > 0 {
+                put_halves(out, [shared, key.len() - shared].map(|length| length as u32));
+            } else {
+                put_varint32(out, shared as u32);
+                put_varint32(out, (key.len() - shared) as u32);
+                put_varint32(out, if entry.tombstone { 0 } else { value.len() as u32 + 1 });
+            }
             out.extend_from_slice(&key[shared..]);
             out.extend_from_slice(value);
             before = key;
@@ -179,6 +211,13 @@ impl SortedPageBuilder {
     fn value(&self, entry: &Entry) -> &[u8] {
         &self.data[entry.value_at as usize..entry.end as usize]
     }
+}
+
+/// Two lengths in the halves of a byte, and behind it what is beyond them.
+fn put_halves(out: &mut Vec<u8>, lengths: [u32; 2]) {
+    let [upper, lower] = lengths.map(|length| length.min(HALF_MAX) as u8);
+    out.push(upper << 4 | lower);
+    lengths.iter().filter_map(|length| length.checked_sub(HALF_MAX)).for_each(|beyond| put_varint32(out, beyond));
 }
 
 /// How many leading bytes the two have in common.

@@ -73,9 +73,25 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_page_or_an_error(mut page in prop::collection::vec(any::<u8>(), 0..300), encoding in 0u8..4, count in 0u32..40) {
+    fn texts_with_ordinals_come_back(
+        texts in prop::collection::btree_map((prop::collection::vec(97u8..100, 0..50), 0u64..1 << 40), any::<bool>(), 2..120),
+        values in prop::bool::weighted(0.2),
+        probes in prop::collection::vec(prop::collection::vec(97u8..101, 0..50), 0..20),
+    ) {
+        let key = |text: &[u8], ordinal: u64| [text, &[0, 1], &ordinal.to_be_bytes()].concat();
+        let value = |is_one: bool| Some(vec![7; usize::from(values && is_one)]);
+        let model: Model = texts.into_iter().map(|((text, ordinal), is_one)| (key(&text, ordinal), value(is_one))).collect();
+        check(&model, &probes);
+        let is_plain = model.values().flatten().all(Vec::is_empty);
+        if is_plain && model.keys().any(|key| key.len() != model.keys().next().map_or(0, Vec::len)) {
+            prop_assert_eq!(page_of(&model)[0], 3);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_page_or_an_error(mut page in prop::collection::vec(any::<u8>(), 0..300), encoding in 0u8..5, count in 0u32..40) {
         if page.len() >= 8 {
-            let interval = if encoding == 2 { page[2] & 3 } else { 0 };
+            let interval = if encoding == 2 || encoding == 3 { page[2] & 3 } else { 0 };
             let flags = if encoding == 1 { page[1] & 1 } else { 0 };
             page[..4].copy_from_slice(&[encoding, flags, interval, 0]);
             page[4..8].copy_from_slice(&count.to_le_bytes());

@@ -162,7 +162,9 @@ fn sorted_seeds() -> Vec<Vec<u8>> {
     let dead: Rows = (0..30).map(|i| (fixed(i), (i % 3 != 0).then(|| vec![i as u8; 4]))).collect();
     let text = |i: u64| format!("name {:04}{}", i, "x".repeat(i as usize % 5)).into_bytes();
     let prefixed: Rows = (0..50).map(|i| (text(i), (i % 7 != 3).then(|| vec![i as u8; i as usize % 9]))).collect();
-    [rows, dead, prefixed].iter().map(sorted_page).collect()
+    let tailed: Rows =
+        (0..50).map(|i| ([&text(i)[..], &[0, 1], &(i * 7).to_be_bytes()].concat(), Some(vec![]))).collect();
+    [rows, dead, prefixed, tailed].iter().map(sorted_page).collect()
 }
 
 fn read_sorted(bytes: &[u8], seen: &mut Seen) -> Result<(), DecodeError> {

@@ -44,7 +44,12 @@ pub(super) fn shape(of: SectionId, kind: PageKind, plain: &[u8]) -> Result<Membe
         }
         (PageKind::Data, SectionId::Sorted(_)) => {
             SortedPage::open(plain)?;
-            members.push(("encoding", json!(if plain.first() == Some(&1) { "rows" } else { "prefixes" })));
+            let encoding = match plain.first() {
+                Some(1) => "rows",
+                Some(2) => "prefixes",
+                _ => "tails",
+            };
+            members.push(("encoding", json!(encoding)));
         }
         (PageKind::Filter, _) => drop(FilterPage::open(plain)?),
         (PageKind::OrdinalSet, _) => {
