@@ -36,14 +36,18 @@ const NEAR_ROWS: usize = 24;
 /// The words of a row, and how many there are.
 #[inline]
 fn words_of(row: &[u8]) -> impl Iterator<Item = u64> {
-    row.chunks(8).map(|chunk| match chunk.first_chunk::<8>() {
-        Some(whole) => u64::from_be_bytes(*whole),
+    let (whole, rest) = row.as_chunks::<8>();
+    let last = match row.last_chunk::<8>() {
+        _ if rest.is_empty() => None,
+        // Of the last eight bytes those of the word before are shifted out.
+        Some(eight) => Some(u64::from_be_bytes(*eight) << (64 - 8 * rest.len())),
         None => {
             let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u64::from_be_bytes(word)
+            word[..rest.len()].copy_from_slice(rest);
+            Some(u64::from_be_bytes(word))
         }
-    })
+    };
+    whole.iter().map(|word| u64::from_be_bytes(*word)).chain(last)
 }
 
 /// What is alike in rows seen one by one.

@@ -31,6 +31,8 @@ pub struct SortedPageBuilder {
     /// What the keys end in, if all are as long and no entry has a value or is a tombstone.
     tails: Varying,
     has_tails: bool,
+    /// Entries whose keys' ends were looked at.
+    noted: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +78,9 @@ impl SortedPageBuilder {
         let n = self.entries.len();
         let rows = self.keys.block_bytes(n) + self.values.block_bytes(n);
         let bytes = match self.needs_prefixes {
-            true if self.is_tailed() => self.prefixed_bytes - n * (TAIL_BYTES + 3) + self.tails.block_bytes(n),
+            true if self.is_tailed() => {
+                self.prefixed_bytes.saturating_sub(n * (TAIL_BYTES + 3)) + self.tails.block_bytes(n)
+            }
             true => self.prefixed_bytes,
             false => rows,
         };
@@ -105,12 +109,6 @@ impl SortedPageBuilder {
                 shared = shared_prefix(last, key);
             }
         }
-        let tail = key.split_last_chunk::<TAIL_BYTES>().filter(|_| value.is_some_and(<[u8]>::is_empty));
-        let has_tails = self.entries.is_empty() || self.has_tails;
-        self.has_tails = has_tails && tail.is_some_and(|(_, tail)| self.tails.add(tail));
-        if self.has_tails {
-            shared = shared.min(key.len() - TAIL_BYTES);
-        }
         let rows = self.keys.add(key) && value.is_none_or(|v| self.values.add(v));
         self.needs_prefixes |= !rows;
         let restart = if self.entries.len().is_multiple_of(RESTART_INTERVAL) { 4 } else { 0 };
@@ -122,7 +120,21 @@ impl SortedPageBuilder {
         let end = self.data.len() as u32;
         self.entries.push(Entry { key_at, value_at, end, tombstone: value.is_none() });
         self.tombstones += u32::from(value.is_none());
+        if self.needs_prefixes {
+            self.note_tails();
+        }
         Ok(())
+    }
+
+    /// Looks at what the keys that came since the last time end in.
+    fn note_tails(&mut self) {
+        let (mut tails, mut has_tails) = (self.tails, self.has_tails || self.noted == 0);
+        for entry in &self.entries[self.noted..] {
+            let tail = self.key(entry).last_chunk::<TAIL_BYTES>();
+            let is_plain = entry.value_at == entry.end && !entry.tombstone;
+            has_tails = has_tails && is_plain && tail.is_some_and(|tail| tails.add(tail));
+        }
+        (self.tails, self.has_tails, self.noted) = (tails, has_tails, self.entries.len());
     }
 
     /// Appends the page's plain text and starts the next page; `None` if there are no entries.
@@ -140,7 +152,7 @@ impl SortedPageBuilder {
         self.entries.clear();
         self.tombstones = 0;
         (self.keys, self.values, self.tails) = Default::default();
-        self.has_tails = false;
+        (self.has_tails, self.noted) = (false, 0);
         self.needs_prefixes = false;
         self.prefixed_bytes = 0;
         Some(summary)
