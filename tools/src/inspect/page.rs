@@ -68,6 +68,7 @@ fn column_encoding(plain: &[u8]) -> &'static str {
         Some(3) => "strings",
         Some(4) => "dictionary",
         Some(5) => "passwords",
+        Some(6) => "compressed strings",
         _ => "unknown",
     }
 }
