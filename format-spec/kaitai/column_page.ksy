@@ -48,6 +48,7 @@ seq:
         'encoding::dictionary': dictionary(count)
         'encoding::passwords': passwords(count)
         'encoding::compressed': compressed
+        'encoding::referring': referring
 types:
   bitmap:
     params:
@@ -107,6 +108,18 @@ types:
         repeat-expr: num_symbols
       - id: strings
         type: string_block
+  referring:
+    seq:
+      - id: page
+        doc: The page of the section that has the symbols.
+        type: u4
+      - id: reserved
+        contents: [0, 0, 0, 0]
+      - id: hash
+        doc: XXH3-64 of the symbols there.
+        type: u8
+      - id: strings
+        type: string_block
 enums:
   encoding:
     1: integers
@@ -115,6 +128,7 @@ enums:
     4: dictionary
     5: passwords
     6: compressed
+    7: referring
   form:
     0: dense
     1: bitmap

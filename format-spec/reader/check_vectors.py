@@ -28,7 +28,7 @@ def plain(value):
 
 
 def column_page(data):
-    return [[ordinal, plain(value)] for ordinal, value in pages.cells(parse("column_page", data))]
+    return [[ordinal, plain(value)] for ordinal, value in pages.cells(parse("column_page", data), {})]
 
 
 def sorted_page(data):

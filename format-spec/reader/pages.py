@@ -106,8 +106,8 @@ def ordinals(page):
     return found
 
 
-def values(page):
-    """The values of a column page's entries, those of absent ones too."""
+def values(page, symbols):
+    """The values of a column page's entries, those of absent ones too; `symbols` are those of pages before it."""
     encoding, values = page.encoding.name, page.values
     if encoding == "integers":
         found = [values.min + n & (1 << 64) - 1 for n in numbers(values.offsets.numbers)]
@@ -117,8 +117,10 @@ def values(page):
         return rows(values)
     if encoding == "strings":
         return strings(values)
-    if encoding == "compressed":
-        return [expand(values.symbols, compressed) for compressed in strings(values.strings)]
+    if encoding in ("compressed", "referring"):
+        check(encoding == "compressed" or values.page in symbols, "compressed strings: the symbols are not there")
+        table = values.symbols if encoding == "compressed" else symbols[values.page]
+        return [expand(table, compressed) for compressed in strings(values.strings)]
     if encoding == "dictionary":
         distinct = strings(values.values)
         return [distinct[code] for code in numbers(values.indexes.numbers)]
@@ -127,9 +129,10 @@ def values(page):
     return [join(templates[code], raw) for code, raw in zip(codes, strings(values.raw))]
 
 
-def cells(page):
-    """(ordinal, value) of every entry; None for an explicit null."""
-    places, found = ordinals(page), values(page)
+def cells(page, symbols):
+    """(ordinal, value) of every entry; None for an explicit null. `symbols` are those of the section's pages before
+    this one, by number."""
+    places, found = ordinals(page), values(page, symbols)
     check(len(places) == len(found) == page.count, "column page: entries are missing")
     if page.has_absent:
         found = [None if page.absent[i // 8] >> (i % 8) & 1 else value for i, value in enumerate(found)]

@@ -401,7 +401,7 @@ class Reader:
 
     def read_section(self, name, header, key, number, section):
         of = (section.kind.value, section.number)
-        found = 0
+        found, symbols = 0, {}
         for at, listed in enumerate(section.pages):
             page = self.pages[number, at]
             check(
@@ -410,16 +410,19 @@ class Reader:
             )
             plain = self.open_page(name, header, key, page, of, at + 1 == len(section.pages))
             if listed.kind == 1:
-                found += self.show_page(name, number, at, section, plain)
+                found += self.show_page(name, number, at, section, plain, symbols)
             elif listed.kind == 2:
                 parse("filter_page", plain)
             else:
                 check(len(pages.roaring(plain)) == section.num_entries, f"{name}: the set of ordinals is another")
         check(found == section.num_entries, f"{name} section {number}: another number of entries")
 
-    def show_page(self, name, number, at, section, plain):
+    def show_page(self, name, number, at, section, plain, symbols):
         if section.kind.name == "column":
-            cells = pages.cells(parse("column_page", plain))
+            page = parse("column_page", plain)
+            cells = pages.cells(page, symbols)
+            if page.encoding.name == "compressed":
+                symbols[at] = page.values.symbols
             for ordinal, value in cells:
                 if section.column_kind == 2 and value is not None:
                     value = {"hex": value.hex()}

@@ -10,7 +10,7 @@
 //!
 //! | offset | size | field |
 //! | --- | --- | --- |
-//! | 0 | 1 | encoding of the values: 1 integers, 2 rows of 16 bytes, 3 strings, 4 dictionary, 5 passwords, 6 compressed strings |
+//! | 0 | 1 | encoding of the values: 1 integers, 2 rows of 16 bytes, 3 strings, 4 dictionary, 5 passwords, 6 compressed strings, 7 compressed strings that refer to symbols |
 //! | 1 | 1 | form of the ordinals: 0 dense, 1 bitmap, 2 list |
 //! | 2 | 1 | flags: bit 0 an absence bitmap follows the ordinals |
 //! | 3 | 1 | list: bits an ordinal; otherwise zero |
@@ -30,8 +30,8 @@
 //! (modulo 2^64). Rows: a row block ([`rows`]). Strings: a string block ([`strings`]) of `count`. Dictionary:
 //! a string block of the distinct values, width u8, 7 zero bytes, `count` packed indexes into it. Passwords: a
 //! string block of templates ([`password`]), width u8, 7 zero bytes, `count` packed indexes into it, a string
-//! block of `count` raw bits. Compressed strings: symbols and a string block ([`compressed`]) of `count`.
-//! Nothing follows.
+//! block of `count` raw bits. Compressed strings: symbols, or a reference to them, and a string block ([`compressed`])
+//! of `count`. Nothing follows.
 
 use std::borrow::Cow;
 use std::num::NonZeroU32;
@@ -52,7 +52,7 @@ mod symbols;
 mod view;
 
 pub use builder::{ColumnPageBuilder, ColumnPageSummary};
-pub use compressed::Symbols;
+pub use compressed::{Symbols, SymbolsPlace};
 pub use find::{BytesTest, Joined, Scratch, Sought};
 pub use ordinals::Ordinals;
 pub use view::PageView;
@@ -182,17 +182,22 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
     /// Reads the headers of a page's plain text.
     ///
     /// # Errors
-    /// If an area is malformed or does not lie within the page, or the page is longer than
-    /// [`PAGE_BYTES_MAX`].
+    /// If an area is malformed or does not lie within the page, the page is longer than [`PAGE_BYTES_MAX`], or refers
+    /// to another one.
     pub fn open(bytes: B) -> Result<Self, DecodeError> {
-        Self::open_sharing(bytes, None)
+        Self::open_with(bytes, None, |_| None)
     }
 
-    /// The same, sharing the memory of a table of symbols if the page has just these.
+    /// The same, with the symbols of another page if this one refers to them: `known` if it is those, otherwise what
+    /// `find` finds. Of a page that has `known` symbols itself they share their memory.
     ///
     /// # Errors
-    /// As [`ColumnPage::open`].
-    pub fn open_sharing(bytes: B, symbols: Option<&Arc<Symbols>>) -> Result<Self, DecodeError> {
+    /// As [`ColumnPage::open`]; if the symbols are not found.
+    pub fn open_with(
+        bytes: B,
+        known: Option<&Arc<Symbols>>,
+        find: impl FnOnce(SymbolsPlace) -> Option<Arc<Symbols>>,
+    ) -> Result<Self, DecodeError> {
         let page = bytes.as_ref();
         if page.len() > PAGE_BYTES_MAX {
             return Err(DecodeError::new(NAME, 0, "longer than any page"));
@@ -212,7 +217,7 @@ impl<B: AsRef<[u8]>> ColumnPage<B> {
         if flags == 1 {
             at += (count as usize).div_ceil(8);
         }
-        let values = parse_values(page, at, encoding, count as usize, symbols)?;
+        let values = parse_values(page, at, encoding, count as usize, known, find)?;
         Ok(Self { places: Places { ordinals, absent_at, values }, bytes })
     }
 
@@ -298,7 +303,8 @@ fn parse_values(
     at: usize,
     encoding: u8,
     count: usize,
-    symbols: Option<&Arc<Symbols>>,
+    known: Option<&Arc<Symbols>>,
+    find: impl FnOnce(SymbolsPlace) -> Option<Arc<Symbols>>,
 ) -> Result<ValuesAt, DecodeError> {
     let packed = |at: usize, is_codes: bool| -> Result<(PackedAt, usize), DecodeError> {
         let mut fields = Fields::at(NAME, page, at);
@@ -339,8 +345,11 @@ fn parse_values(
             expect_strings(&raw, count, at)?;
             (ValuesAt::Password { raw, templates: Box::new(TemplatesAt { texts, codes }) }, end)
         }
-        6 => {
-            let (strings, end) = CompressedAt::parse(page, at, symbols)?;
+        6 | 7 => {
+            let (strings, end) = match encoding {
+                6 => CompressedAt::parse(page, at, known)?,
+                _ => CompressedAt::parse_referring(page, at, known, find)?,
+            };
             expect_strings(strings.strings(), count, at)?;
             (ValuesAt::Compressed(strings), end)
         }

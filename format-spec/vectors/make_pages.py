@@ -153,11 +153,15 @@ add("column page", "passwords: base64, hexadecimal, and one kept as it is", page
 kept = strings([bytes([0x85]) + u16(2)]) + width(0) + packed([], 0) + strings([b"\x00\x10"])
 add("column page", "passwords: bits left over are kept", page(5, kept, 1), cells=cells([b"./".hex()]))
 symbols = bytes([2, 0, 0, 0, 1, 7]) + b"x" + b"example"
+add("column page", "strings that refer to symbols of no page", page(7, u32(0) + u32(0) + u64(7) + strings([b"\0"]), 1),
+    error="the symbols are not in the page that is named")
+add("column page", "a reserved byte in a reference", page(7, u32(0) + u32(1) + u64(7) + strings([b"\0"]), 1),
+    error="reserved bytes are not zero")
 add("column page", "compressed strings", page(6, symbols + strings([b"\x01\x00\xff!", b""]), 2),
     cells=cells([b"examplex!".hex(), ""]))
 
 add("column page", "no entry", page(1, numbers, 0, span=3), error="entries are none or too many")
-add("column page", "an encoding that is not there", page(7, numbers, 3), error="unknown encoding")
+add("column page", "an encoding that is not there", page(8, numbers, 3), error="unknown encoding")
 add("column page", "a form that is not there", page(1, numbers, 3, form=3), error="unknown form")
 add("column page", "a flag that is not there", page(1, numbers, 3, flags=2), error="unknown flag")
 add("column page", "dense, but with gaps", page(1, numbers, 3, span=4), error="dense, but span and entries differ")

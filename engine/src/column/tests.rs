@@ -6,11 +6,11 @@ use stoa_format::{AttrId, KeyEpoch};
 
 use super::*;
 use crate::run::testing::Yard;
-use crate::run::{ColumnShape, RunLimits};
+use crate::run::{ColumnShape, FinishedRun, RunLimits};
 
 type Model = BTreeMap<u64, Cell<'static>>;
 
-fn write(yard: &Yard, file: u64, shape: ColumnShape, cells: &Model) -> Arc<ColumnRun> {
+fn write_run(yard: &Yard, file: u64, shape: ColumnShape, cells: &Model) -> FinishedRun {
     let mut writer = yard.writer(file, FilePlace::Column);
     writer.begin_column(AttrId(64), ColumnKind::Bytes, shape).unwrap();
     for (&ordinal, cell) in cells {
@@ -18,7 +18,11 @@ fn write(yard: &Yard, file: u64, shape: ColumnShape, cells: &Model) -> Arc<Colum
     }
     let run = writer.finish().unwrap();
     assert_eq!(run.identity.key_epoch, KeyEpoch(1));
-    ColumnRun::new(yard.open(&run), 0)
+    run
+}
+
+fn write(yard: &Yard, file: u64, shape: ColumnShape, cells: &Model) -> Arc<ColumnRun> {
+    ColumnRun::new(yard.open(&write_run(yard, file, shape, cells)), 0)
 }
 
 fn text(text: impl Into<String>) -> Cell<'static> {
@@ -127,4 +131,50 @@ fn an_empty_stack_knows_nothing() {
     assert_eq!(stack.get(Ordinal(3)).unwrap(), Cell::Missing);
     assert!(stack.cursor(Ordinal(0), Caching::Keep).unwrap().next().unwrap().is_none());
     stack.get_many(&[Ordinal(1)], |_, cell| assert_eq!(cell, Cell::Missing)).unwrap();
+}
+
+const ADDRESSES: u64 = 120_000;
+
+/// What fills pages of which one of sixteen has the symbols.
+fn addresses() -> Model {
+    let address = |i: u64| text(format!("user{}.{}@example.org", i * 7919 % 99_991, i % 7));
+    (0..ADDRESSES).map(|i| (i, address(i))).collect()
+}
+
+#[test]
+fn pages_that_refer_to_symbols_are_read_in_any_order() {
+    let (yard, model) = (Yard::new(1), addresses());
+    let run = write_run(&yard, 1, ColumnShape::Dense, &model);
+    let pages = ColumnRun::new(yard.open(&run), 0).opened().unwrap().pages.data_pages;
+    assert!(pages > 32, "{pages}");
+    // Each first: no other page is open, and no symbols are known.
+    for ordinal in (0..ADDRESSES).step_by(ADDRESSES as usize / pages) {
+        let column = ColumnRun::new(yard.open(&run), 0);
+        assert_eq!(column.get(Ordinal(ordinal)).unwrap(), model[&ordinal]);
+    }
+    let column = ColumnRun::new(yard.open(&run), 0);
+    for ordinal in (0..ADDRESSES).rev().step_by(97) {
+        assert_eq!(column.get(Ordinal(ordinal)).unwrap(), model[&ordinal]);
+    }
+}
+
+#[test]
+fn a_damaged_page_with_symbols_takes_no_more_than_those_that_refer_to_it() {
+    let (yard, model) = (Yard::new(1), addresses());
+    let run = write_run(&yard, 1, ColumnShape::Dense, &model);
+    let (firsts, at) = {
+        let column = ColumnRun::new(yard.open(&run), 0);
+        let opened = column.opened().unwrap();
+        (opened.first_ordinals.clone(), opened.pages.data()[16].offset)
+    };
+    let mut bytes = yard.bytes(&run);
+    bytes[at as usize + 1000] ^= 1;
+    yard.overwrite(&run, &bytes);
+    for (page, first) in firsts.iter().enumerate() {
+        let read = ColumnRun::new(yard.open(&run), 0).get(Ordinal(*first));
+        match (16..32).contains(&page) {
+            false => assert_eq!(read.unwrap(), model[first]),
+            true => assert!(read.unwrap_err().to_string().contains("page 16"), "page {page}"),
+        }
+    }
 }

@@ -162,7 +162,7 @@ impl SectionPages {
             return Err(self.damaged(file, page, DecodeError::new("page directory", 0, "no such page")));
         };
         let plain = file.read_page(self.page_id(page, entry), entry)?;
-        let body = self.parse(page, entry, plain).map_err(|e| self.damaged(file, page, e))?;
+        let body = self.parse(file, page, entry, plain)?;
         let open = file.env().cache.charge(body);
         if caching == Caching::Keep {
             file.env().cache.keep(&self.slots, page, &open);
@@ -176,26 +176,29 @@ impl SectionPages {
     }
 
     /// Opens a page's plain text and compares it with what the directory says.
-    fn parse(&self, page: usize, entry: &PageEntry, plain: Plain) -> Result<PageBody, DecodeError> {
-        let differs = || DecodeError::new("page", 0, "holds other entries than the directory says");
-        let (body, entries) = match (&entry.place, self.id()) {
-            (PagePlace::Column { first_ordinal, last_ordinal, .. }, _) => {
-                let open = self.open_column(plain)?;
+    fn parse(&self, file: &RunFile, page: usize, entry: &PageEntry, plain: Plain) -> Result<PageBody, RunError> {
+        let damaged = |error| self.damaged(file, page, error);
+        let differs = || damaged(DecodeError::new("page", 0, "holds other entries than the directory says"));
+        let (body, entries) = match &entry.place {
+            PagePlace::Column { first_ordinal, last_ordinal, .. } => {
+                let open = self.open_column(file, page, plain)?;
                 if (open.first_ordinal(), open.last_ordinal()) != (*first_ordinal, *last_ordinal) {
                     return Err(differs());
                 }
                 let entries = open.count();
                 (PageBody::Column(open), entries)
             }
-            (PagePlace::Sorted { .. }, _) => {
-                let open = SortedPage::open(plain)?;
+            PagePlace::Sorted { .. } => {
+                let open = SortedPage::open(plain).map_err(damaged)?;
                 let entries = open.count();
                 (PageBody::Sorted(open), entries)
             }
-            (PagePlace::Filter { .. }, _) => (PageBody::Filter(FilterPage::open(plain)?), entry.entries as usize),
-            (PagePlace::OrdinalSet, _) => {
+            PagePlace::Filter { .. } => {
+                (PageBody::Filter(FilterPage::open(plain).map_err(damaged)?), entry.entries as usize)
+            }
+            PagePlace::OrdinalSet => {
                 let set = RoaringBitmap::deserialize_from(plain.as_ref())
-                    .map_err(|_| DecodeError::new("set of ordinals", 0, "malformed bitmap"))?;
+                    .map_err(|_| damaged(DecodeError::new("set of ordinals", 0, "malformed bitmap")))?;
                 let entries = set.len() as usize;
                 (PageBody::OrdinalSet(set), entries)
             }
@@ -203,19 +206,30 @@ impl SectionPages {
         if entries != entry.entries as usize {
             return Err(differs());
         }
-        debug_assert!(page < self.section.pages.len());
         Ok(body)
     }
 
-    fn open_column(&self, plain: Plain) -> Result<ColumnPage<Plain>, DecodeError> {
-        let known = self.symbols.load();
-        let open = ColumnPage::open_sharing(plain, known.as_ref())?;
+    fn open_column(&self, file: &RunFile, page: usize, plain: Plain) -> Result<ColumnPage<Plain>, RunError> {
+        let (known, mut unread) = (self.symbols.load(), None);
+        let open = ColumnPage::open_with(plain, known.as_ref(), |place| {
+            self.symbols_of(file, place.page as usize).map_err(|error| unread = Some(error)).ok()
+        });
+        let open = open.map_err(|error| unread.unwrap_or_else(|| self.damaged(file, page, error)))?;
         if let Some(symbols) = open.symbols()
             && known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, symbols))
         {
             self.symbols.store(Some(symbols.clone()));
         }
         Ok(open)
+    }
+
+    /// The symbols that a page has itself.
+    fn symbols_of(&self, file: &RunFile, page: usize) -> Result<Arc<Symbols>, RunError> {
+        let lacks = || self.damaged(file, page, DecodeError::new("page", 0, "lacks the symbols that others refer to"));
+        let entry = self.data().get(page).ok_or_else(lacks)?;
+        let plain = file.read_page(self.page_id(page, entry), entry)?;
+        let open = ColumnPage::open(plain).map_err(|error| self.damaged(file, page, error))?;
+        open.symbols().cloned().ok_or_else(lacks)
     }
 
     /// Damage in a page's plain text: the offset is the page's, since what is inside is sealed.

@@ -86,7 +86,7 @@ fn bad_columns() -> Vec<Vector> {
         bad(S, "empty", vec![], "column page at offset 0: too short"),
         bad(S, "header alone", int[..24].to_vec(), "column page at offset 25: too short"),
         bad(S, "encoding 0", with(&int, 0, &[0]), "column page at offset 0: unknown encoding"),
-        bad(S, "encoding 7", with(&int, 0, &[7]), "column page at offset 0: unknown encoding"),
+        bad(S, "encoding 8", with(&int, 0, &[8]), "column page at offset 0: unknown encoding"),
         bad(S, "form 3", with(&int, 1, &[3]), "page ordinals at offset 24: unknown form"),
         bad(S, "flag 2", with(&int, 2, &[2]), "column page at offset 2: unknown flag"),
         bad(S, "width without a list", with(&int, 3, &[1]), "page ordinals at offset 24: a width without a list"),

@@ -18,7 +18,8 @@ const TABLE_SLOTS: usize = 2 * DICTIONARY_MAX;
 /// Most distinct templates of a password page.
 const TEMPLATES_MAX: usize = 255;
 
-/// Collects cells in ascending order of ordinals and writes them as one page. Used again for the next page.
+/// Collects cells in ascending order of ordinals and writes them as one page. Used again for the next page of the
+/// section: pages refer to those before them.
 #[derive(Debug)]
 pub struct ColumnPageBuilder {
     kind: ColumnKind,
@@ -29,6 +30,8 @@ pub struct ColumnPageBuilder {
     absent: Vec<u8>,
     absent_count: u32,
     values: Values,
+    /// How many pages were finished.
+    pages: u32,
 }
 
 /// What a finished page holds, for the footer.
@@ -63,7 +66,7 @@ impl ColumnPageBuilder {
             ColumnKind::Bytes => Values::Bytes(StringValues::default()),
             ColumnKind::Password => Values::Password { templates: Codes::default(), raw: Strings::default() },
         };
-        Self { kind, first: 0, offsets: Vec::new(), absent: Vec::new(), absent_count: 0, values }
+        Self { kind, first: 0, offsets: Vec::new(), absent: Vec::new(), absent_count: 0, values, pages: 0 }
     }
 
     /// Whether the page has no entry yet.
@@ -93,7 +96,7 @@ impl ColumnPageBuilder {
                 packed::area_bytes(count, packed::width_of(max.wrapping_sub(*min) as u64))
             }
             Values::Fixed16(_, varying) => varying.block_bytes(count),
-            Values::Bytes(values) => values.estimated_bytes(),
+            Values::Bytes(values) => values.estimated_bytes(self.pages),
             Values::Password { templates, raw } => templates.estimated_bytes() + raw.data.len(),
         };
         let span = self.offsets.last().map_or(0, |last| last + 1);
@@ -181,6 +184,7 @@ impl ColumnPageBuilder {
             zone,
         };
         self.clear();
+        self.pages += 1;
         Some(summary)
     }
 
@@ -221,7 +225,7 @@ impl ColumnPageBuilder {
                 varying.encode(out, values.iter().map(|v| &v[..]));
                 2
             }
-            Values::Bytes(values) => values.encode(out),
+            Values::Bytes(values) => values.encode(out, self.pages),
             Values::Password { templates, raw } => {
                 templates.encode(out);
                 strings::encode(out, &raw.data, &raw.ends);
@@ -433,8 +437,8 @@ impl StringValues {
         self.total_bytes + self.len()
     }
 
-    fn estimated_bytes(&self) -> usize {
-        let packed = (self.total_bytes as f64 / self.packer.ratio()) as usize + self.len();
+    fn estimated_bytes(&self, page: u32) -> usize {
+        let packed = self.packer.estimate(self.total_bytes, page) + self.len();
         if self.is_plain { packed } else { self.codes.estimated_bytes().min(packed) }
     }
 
@@ -445,8 +449,8 @@ impl StringValues {
         })
     }
 
-    /// Appends the values in the shortest encoding and gives its number.
-    fn encode(&mut self, out: &mut Vec<u8>) -> u8 {
+    /// Appends the values of page `page` in the shortest encoding and gives its number.
+    fn encode(&mut self, out: &mut Vec<u8>, page: u32) -> u8 {
         self.rest_pages = self.rest_pages.saturating_sub(1);
         let with_dictionary = if self.is_plain { usize::MAX } else { self.codes.estimated_bytes() };
         if with_dictionary.saturating_mul(3) <= self.plain_bytes() {
@@ -455,7 +459,7 @@ impl StringValues {
         }
         let expanded = (!self.is_plain).then(|| self.expanded());
         let plain = expanded.as_ref().unwrap_or(&self.plain);
-        let packed = self.packer.pack(&plain.data, &plain.ends);
+        let packed = self.packer.pack(&plain.data, &plain.ends, page);
         let shortest = packed.as_ref().map_or(self.plain_bytes(), |packed| packed.bytes() + self.len());
         if with_dictionary <= shortest {
             self.codes.encode(out);
@@ -466,8 +470,7 @@ impl StringValues {
             self.rest_pages = DICTIONARY_REST_PAGES;
         }
         if let Some(packed) = packed {
-            packed.encode(out);
-            return 6;
+            return self.packer.encode(&packed, page, out);
         }
         strings::encode(out, &plain.data, &plain.ends);
         3

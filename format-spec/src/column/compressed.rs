@@ -11,8 +11,20 @@
 //!
 //! In a compressed string a byte below 255 stands for the symbol of that number; 255 says that the byte behind
 //! it stands for itself.
+//!
+//! The pages of a run mostly have the same symbols, which would take a fifteenth of each: one page of sixteen has them,
+//! and the others *refer* to it.
+//!
+//! | size | field |
+//! | --- | --- |
+//! | 4 | the page of the section, before this one, that has the symbols |
+//! | 4 | zero |
+//! | 8 | XXH3-64 of that table, from `n` to the last symbol |
+//! | … | a string block of the compressed strings |
 
 use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::PAGE_BYTES_MAX;
 use super::strings::{self, StringsAt};
@@ -25,6 +37,10 @@ const NAME: &str = "compressed strings";
 const WORTH_BYTES: usize = 8 << 10;
 /// For how many pages nothing is tried after one that did not shrink.
 const REST_PAGES: u32 = 15;
+/// How many pages follow one that has symbols and refer to it: what one damaged page takes with it.
+const REFERRING_PAGES: u32 = 15;
+/// Length of a reference to symbols in bytes.
+const REFERENCE_BYTES: usize = 16;
 
 /// The symbols of a page of compressed strings. The pages of a run mostly have the same ones: sharing them in
 /// memory keeps them near.
@@ -33,6 +49,16 @@ pub struct Symbols {
     symbols: [[u8; SYMBOL_BYTES_MAX]; 256],
     /// 0 for a number that has no symbol.
     lengths: [u8; 256],
+    /// Of the table as it stands in a page.
+    hash: u64,
+}
+
+/// Which symbols a page needs that it does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SymbolsPlace {
+    /// The page of the section that has them.
+    pub page: u32,
+    hash: u64,
 }
 
 /// Where compressed strings stand in a page, and its symbols.
@@ -49,7 +75,7 @@ impl CompressedAt {
         let mut fields = Fields::at(NAME, page, at);
         let n = usize::from(fields.u8()?);
         fields.zeroes(3)?;
-        let mut table = Symbols { symbols: [[0; SYMBOL_BYTES_MAX]; 256], lengths: [0; 256] };
+        let mut table = Symbols { symbols: [[0; SYMBOL_BYTES_MAX]; 256], lengths: [0; 256], hash: 0 };
         if n > usize::from(ESCAPE) {
             return Err(fields.error("more symbols than numbers"));
         }
@@ -61,9 +87,31 @@ impl CompressedAt {
             }
             table.symbols[i][..len].copy_from_slice(fields.slice(len)?);
         }
+        table.hash = xxh3_64(&page[at..fields.position()]);
         let (strings, end) = StringsAt::parse(page, fields.position())?;
         let symbols = known.filter(|known| ***known == table).cloned().unwrap_or_else(|| Arc::new(table));
         Ok((Self { symbols, strings }, end))
+    }
+
+    /// Reads a reference to symbols and the block's header at byte `at` of `page`; gives the place behind the block
+    /// too. The symbols are `known`, or what `find` finds.
+    pub(super) fn parse_referring(
+        page: &[u8],
+        at: usize,
+        known: Option<&Arc<Symbols>>,
+        find: impl FnOnce(SymbolsPlace) -> Option<Arc<Symbols>>,
+    ) -> Result<(Self, usize), DecodeError> {
+        let mut fields = Fields::at(NAME, page, at);
+        let number = fields.u32()?;
+        fields.zeroes(4)?;
+        let place = SymbolsPlace { page: number, hash: fields.u64()? };
+        let (strings, end) = StringsAt::parse(page, fields.position())?;
+        let is_it = |symbols: &&Arc<Symbols>| symbols.hash == place.hash;
+        let symbols = known.filter(is_it).cloned().or_else(|| find(place).filter(|found| is_it(&found)));
+        match symbols {
+            Some(symbols) => Ok((Self { symbols, strings }, end)),
+            None => Err(DecodeError::new(NAME, at, "the symbols are not in the page that is named")),
+        }
     }
 
     /// The page's symbols.
@@ -224,14 +272,19 @@ struct Trained {
     symbols: SymbolTable,
     /// The symbols as they stand in a page.
     table: Vec<u8>,
+    /// The page that has them, of the last.
+    page: Option<u32>,
     /// Plain bytes a compressed byte, table included: of the first page, and of the last one.
     first_ratio: f64,
     last_ratio: f64,
+    /// Of the last one, without the table.
+    data_ratio: f64,
 }
 
 /// A page's strings, compressed.
 pub(super) struct Packed {
-    table: Vec<u8>,
+    /// The symbols, or where they are.
+    head: Vec<u8>,
     data: Vec<u8>,
     ends: Vec<u32>,
 }
@@ -239,23 +292,20 @@ pub(super) struct Packed {
 impl Packed {
     /// Length of the encoding in bytes, but for the strings' places.
     pub(super) fn bytes(&self) -> usize {
-        self.table.len() + self.data.len()
-    }
-
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.table);
-        strings::encode(out, &self.data, &self.ends);
+        self.head.len() + self.data.len()
     }
 }
 
 impl Packer {
-    /// By how much a page is expected to shrink; 1 as long as nothing is known.
-    pub(super) fn ratio(&self) -> f64 {
-        self.trained.as_ref().map_or(1.0, |trained| trained.last_ratio)
+    /// About how long so many bytes of strings on page `page` become.
+    pub(super) fn estimate(&self, plain_bytes: usize, page: u32) -> usize {
+        let Some(trained) = &self.trained else { return plain_bytes };
+        let head_bytes = if trained.referred(page).is_some() { REFERENCE_BYTES } else { trained.table.len() };
+        head_bytes + (plain_bytes as f64 / trained.data_ratio) as usize
     }
 
-    /// Compresses a page's strings; `None` if that does not pay.
-    pub(super) fn pack(&mut self, data: &[u8], ends: &[u32]) -> Option<Packed> {
+    /// Compresses the strings of page `page` of a section; `None` if that does not pay.
+    pub(super) fn pack(&mut self, data: &[u8], ends: &[u32], page: u32) -> Option<Packed> {
         if self.rest_pages > 0 {
             self.rest_pages -= 1;
             return None;
@@ -268,35 +318,62 @@ impl Packer {
         // Values of another kind than the first page's: learn again.
         self.trained.take_if(|trained| trained.last_ratio < trained.first_ratio * 0.75);
         let trained = self.trained.get_or_insert_with(|| Trained::new(&values));
-        let mut packed = Packed {
-            table: trained.table.clone(),
-            data: vec![0; 2 * data.len()],
-            ends: Vec::with_capacity(ends.len()),
-        };
+        let mut packed =
+            Packed { head: trained.head(page), data: vec![0; 2 * data.len()], ends: Vec::with_capacity(ends.len()) };
         let mut end = 0;
         for value in &values {
             end += trained.symbols.compress(value, &mut packed.data[end..]);
             packed.ends.push(end as u32);
         }
         packed.data.truncate(end);
-        let ratio = data.len() as f64 / packed.bytes() as f64;
+        let plain_bytes = data.len() as f64;
+        let ratio = plain_bytes / (trained.table.len() + packed.data.len()) as f64;
         if trained.first_ratio == 0.0 {
             trained.first_ratio = ratio;
         }
         trained.last_ratio = ratio;
-        if ratio < 1.15 {
+        trained.data_ratio = plain_bytes / packed.data.len().max(1) as f64;
+        if plain_bytes < 1.15 * packed.bytes() as f64 {
             self.trained = None;
             self.rest_pages = REST_PAGES;
             return None;
         }
         Some(packed)
     }
+
+    /// Appends what was packed for page `page`, and gives the number of the encoding.
+    pub(super) fn encode(&mut self, packed: &Packed, page: u32, out: &mut Vec<u8>) -> u8 {
+        out.extend_from_slice(&packed.head);
+        strings::encode(out, &packed.data, &packed.ends);
+        match &mut self.trained {
+            Some(trained) if trained.referred(page).is_none() => {
+                trained.page = Some(page);
+                6
+            }
+            _ => 7,
+        }
+    }
 }
 
 impl Trained {
     fn new(values: &[&[u8]]) -> Self {
         let symbols = SymbolTable::learn(values);
-        Self { table: symbols.encode(), symbols, first_ratio: 0.0, last_ratio: 1.0 }
+        Self { table: symbols.encode(), symbols, page: None, first_ratio: 0.0, last_ratio: 1.0, data_ratio: 1.0 }
+    }
+
+    /// The page to which page `page` refers; `None` if it has the symbols itself.
+    fn referred(&self, page: u32) -> Option<u32> {
+        self.page.filter(|before| (1..=REFERRING_PAGES).contains(&page.wrapping_sub(*before)))
+    }
+
+    /// What stands in front of the strings of page `page`.
+    fn head(&self, page: u32) -> Vec<u8> {
+        let Some(before) = self.referred(page) else { return self.table.clone() };
+        let mut head = Vec::with_capacity(REFERENCE_BYTES);
+        head.extend_from_slice(&before.to_le_bytes());
+        head.extend_from_slice(&[0; 4]);
+        head.extend_from_slice(&xxh3_64(&self.table).to_le_bytes());
+        head
     }
 }
 
@@ -317,15 +394,27 @@ mod tests {
 
     #[test]
     fn text_shrinks_and_comes_back_page_after_page() {
-        let mut packer = Packer::default();
-        for page in 0..3u32 {
-            let value = |i: u32| format!("user{}.{}@example.org", i * 7919 % 9973, page).into_bytes();
+        let (mut packer, mut known) = (Packer::default(), None);
+        for page in 0..20u32 {
+            let value = |i: u32| format!("user{}.{}@example.org", (i + page * 3) * 7919 % 9973, i % 3).into_bytes();
             let values: Vec<_> = (0..3000).map(value).collect();
-            let packed = packer.pack(&values.concat(), &ends(&values)).unwrap();
+            let packed = packer.pack(&values.concat(), &ends(&values), page).unwrap();
             assert!(packed.bytes() * 2 < values.concat().len());
             let mut bytes = Vec::new();
-            packed.encode(&mut bytes);
-            let (at, end) = CompressedAt::parse(&bytes, 0, None).unwrap();
+            let encoding = packer.encode(&packed, page, &mut bytes);
+            assert_eq!(encoding, if page % 16 == 0 { 6 } else { 7 }, "page {page}");
+            let (at, end) = match encoding {
+                6 => CompressedAt::parse(&bytes, 0, None).unwrap(),
+                _ => {
+                    assert!(CompressedAt::parse_referring(&bytes, 0, None, |_| None).is_err());
+                    let find = |place: SymbolsPlace| {
+                        assert_eq!(place.page, page / 16 * 16);
+                        known.clone()
+                    };
+                    CompressedAt::parse_referring(&bytes, 0, None, find).unwrap()
+                }
+            };
+            known = Some(at.symbols().clone());
             assert_eq!(end, bytes.len());
             let (mut out, mut starts) = (Vec::new(), Vec::new());
             for (i, value) in values.iter().enumerate() {
@@ -341,8 +430,8 @@ mod tests {
     fn noise_is_left_alone() {
         let noise: Vec<u8> = (0..40_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let mut packer = Packer::default();
-        assert!(packer.pack(&noise, &(1..=400).map(|i| i * 100).collect::<Vec<_>>()).is_none());
-        assert_eq!(packer.ratio(), 1.0);
+        assert!(packer.pack(&noise, &(1..=400).map(|i| i * 100).collect::<Vec<_>>(), 0).is_none());
+        assert_eq!(packer.estimate(1000, 1), 1000);
     }
 
     proptest! {
@@ -353,9 +442,9 @@ mod tests {
             // Long enough to be worth it, with bytes that no symbol has.
             values.extend((0..400u32).map(|i| format!("abcabc {i}").repeat(3).into_bytes()));
             let mut packer = Packer::default();
-            if let Some(packed) = packer.pack(&values.concat(), &ends(&values)) {
+            if let Some(packed) = packer.pack(&values.concat(), &ends(&values), 0) {
                 let mut bytes = Vec::new();
-                packed.encode(&mut bytes);
+                packer.encode(&packed, 0, &mut bytes);
                 let (at, _) = CompressedAt::parse(&bytes, 0, None).unwrap();
                 let (mut out, mut starts) = (Vec::new(), Vec::new());
                 for (i, value) in values.iter().enumerate() {

@@ -1,11 +1,12 @@
 //! The plain text of a page: its shape, and its values.
 
 use std::io;
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use serde_json::{Value, json};
 use stoa_format::DecodeError;
-use stoa_format::column::{Cell, ColumnKind, ColumnPage};
+use stoa_format::column::{Cell, ColumnKind, ColumnPage, Symbols, SymbolsPlace};
 use stoa_format::run::{PageKind, SectionId};
 use stoa_format::sorted::{FilterPage, SortedPage, SortedPosition};
 
@@ -30,12 +31,20 @@ pub(super) fn of(id: SectionId) -> Members {
     }
 }
 
+/// Finds the symbols that a page refers to.
+pub(super) type FindSymbols<'f> = &'f dyn Fn(SymbolsPlace) -> Option<Arc<Symbols>>;
+
 /// How a page is encoded.
-pub(super) fn shape(of: SectionId, kind: PageKind, plain: &[u8]) -> Result<Members, DecodeError> {
+pub(super) fn shape(
+    of: SectionId,
+    kind: PageKind,
+    plain: &[u8],
+    symbols: FindSymbols<'_>,
+) -> Result<Members, DecodeError> {
     let mut members = vec![("plain_bytes", json!(plain.len()))];
     match (kind, of) {
         (PageKind::Data, SectionId::Column { .. }) => {
-            let page = ColumnPage::open(plain)?;
+            let page = ColumnPage::open_with(plain, None, symbols)?;
             members.push(("encoding", json!(column_encoding(plain))));
             members.push(("ordinals", json!(ordinals_form(plain))));
             members.push(("first_ordinal", json!(page.first_ordinal())));
@@ -69,6 +78,7 @@ fn column_encoding(plain: &[u8]) -> &'static str {
         Some(4) => "dictionary",
         Some(5) => "passwords",
         Some(6) => "compressed strings",
+        Some(7) => "compressed strings that refer to symbols",
         _ => "unknown",
     }
 }
@@ -89,11 +99,12 @@ pub(super) fn values(
     place: (u16, u32),
     of: SectionId,
     plain: &[u8],
+    symbols: FindSymbols<'_>,
 ) -> io::Result<Result<(), DecodeError>> {
     let place = [("section", json!(place.0)), ("page", json!(place.1))];
     match of {
         SectionId::Column { attr, .. } => {
-            let page = match ColumnPage::open(plain) {
+            let page = match ColumnPage::open_with(plain, None, symbols) {
                 Ok(page) => page,
                 Err(fault) => return Ok(Err(fault)),
             };

@@ -5,6 +5,7 @@ use std::io;
 use serde_json::{Value, json};
 use stoa_engine::keys::FileKeys;
 use stoa_format::FileId;
+use stoa_format::column::{ColumnPage, SymbolsPlace};
 use stoa_format::run::{
     FRAME_BYTES, Footer, HEADER_BYTES, Header, PageEntry, PageFrame, PageId, PageKind, RunKind, Section, SectionId,
     TRAILER_BYTES, Trailer,
@@ -32,9 +33,9 @@ pub(super) fn inspect(inspector: &mut Inspector<'_>, name: &str, bytes: &[u8]) -
     if let Some(opened) = opened.as_ref().filter(|_| inspector.wanted.page.is_none() && !inspector.wanted.brief) {
         show_sections(inspector, name, &opened.footer)?;
     }
-    for (index, found) in pages.iter().enumerate() {
+    for index in 0..pages.len() {
         if inspector.wanted.page.is_none_or(|wanted| wanted == index as u64) {
-            show_page(inspector, name, bytes, index, found, opened.as_ref())?;
+            show_page(inspector, name, bytes, &pages, index, opened.as_ref())?;
         }
     }
     if inspector.wanted.page.is_some_and(|wanted| wanted >= pages.len() as u64) {
@@ -205,11 +206,18 @@ fn show_page(
     inspector: &mut Inspector<'_>,
     name: &str,
     bytes: &[u8],
+    pages: &[Found],
     index: usize,
-    found: &Found,
     opened: Option<&Opened>,
 ) -> io::Result<()> {
+    let found = &pages[index];
     let (frame, offset) = (&found.frame, found.offset as u64);
+    let symbols = |place: SymbolsPlace| {
+        let is_it = |other: &&Found| (other.frame.section, other.frame.page) == (frame.section, place.page);
+        let (found, opened) = (pages.iter().find(is_it)?, opened?);
+        let plain = opened.open_page(opened.entry(&found.frame)?.2, sealed_page(bytes, found))?;
+        ColumnPage::open(&plain[..]).ok()?.symbols().cloned()
+    };
     let kind = match frame.kind {
         PageKind::Data => "data",
         PageKind::Filter => "filter",
@@ -232,7 +240,7 @@ fn show_page(
             if found.sound {
                 plain = opened.open_page(id, sealed_page(bytes, found)).map(|plain| (plain, section.summary.id));
                 match &plain {
-                    Some((plain, of)) => match page::shape(*of, frame.kind, plain) {
+                    Some((plain, of)) => match page::shape(*of, frame.kind, plain, &symbols) {
                         Ok(shape) => fields.extend(shape),
                         Err(fault) => inspector.printer.damage(name, fault.structure, offset, fault.reason)?,
                     },
@@ -248,7 +256,7 @@ fn show_page(
     }
     let plain = plain.filter(|_| inspector.wanted.reveal);
     if let Some((plain, of)) = plain.as_ref().filter(|_| frame.kind == PageKind::Data) {
-        let shown = page::values(&mut inspector.printer, name, (frame.section, frame.page), *of, plain)?;
+        let shown = page::values(&mut inspector.printer, name, (frame.section, frame.page), *of, plain, &symbols)?;
         if let Err(fault) = shown {
             inspector.printer.damage(name, fault.structure, offset, fault.reason)?;
         }
