@@ -281,11 +281,8 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
 
     /// The first row that is not below `key`, and whether it is the key itself.
     fn row_lower_bound(&self, key: &[u8]) -> (usize, bool) {
-        let Body::Rows { keys, edges, values, .. } = &self.body else { return (0, false) };
-        let page = self.bytes.as_ref();
-        let found = keys.lower_bound(page, key, *edges);
-        values.prefetch(page, found.0.min(self.count() - 1));
-        found
+        let Body::Rows { keys, edges, .. } = &self.body else { return (0, false) };
+        keys.lower_bound(self.bytes.as_ref(), key, *edges)
     }
 
     /// Whether the key of restart `restart`, which shares nothing, is below `key`.

@@ -8,11 +8,12 @@
 use sdd::Guard;
 use stoa_format::{AttrId, DecodeError, Ordinal, Sub};
 
+use super::deltas::{Known, UserDeltas};
 use super::record::SignIn;
 use super::request::{Status, UserRef};
 use super::runs::cell_of;
 use super::schema::{Attribute, Schema};
-use super::snapshot::{Known, Snapshot, UserDeltas, sub_in};
+use super::snapshot::{Snapshot, sub_in};
 use super::value::{CellValue, Value, ValueRef};
 use super::view::UserView;
 use crate::column::FoundCell;

@@ -3,6 +3,7 @@
 pub(crate) mod changes;
 pub mod check;
 pub mod collation;
+pub(crate) mod deltas;
 pub(crate) mod draft;
 pub mod filter;
 pub mod found;

@@ -212,7 +212,7 @@ impl SectionPages {
     fn open_column(&self, file: &RunFile, page: usize, plain: Plain) -> Result<ColumnPage<Plain>, RunError> {
         let (known, mut unread) = (self.symbols.load(), None);
         let open = ColumnPage::open_with(plain, known.as_ref(), |place| {
-            self.symbols_of(file, place.page as usize).map_err(|error| unread = Some(error)).ok()
+            self.symbols_before(file, page, place.page as usize).map_err(|error| unread = Some(error)).ok()
         });
         let open = open.map_err(|error| unread.unwrap_or_else(|| self.damaged(file, page, error)))?;
         if let Some(symbols) = open.symbols()
@@ -223,10 +223,10 @@ impl SectionPages {
         Ok(open)
     }
 
-    /// The symbols that a page has itself.
-    fn symbols_of(&self, file: &RunFile, page: usize) -> Result<Arc<Symbols>, RunError> {
+    /// The symbols of page `page`, which has them itself and stands before page `referring`.
+    fn symbols_before(&self, file: &RunFile, referring: usize, page: usize) -> Result<Arc<Symbols>, RunError> {
         let lacks = || self.damaged(file, page, DecodeError::new("page", 0, "lacks the symbols that others refer to"));
-        let entry = self.data().get(page).ok_or_else(lacks)?;
+        let entry = self.data().get(page).filter(|_| page < referring).ok_or_else(lacks)?;
         let plain = file.read_page(self.page_id(page, entry), entry)?;
         let open = ColumnPage::open(plain).map_err(|error| self.damaged(file, page, error))?;
         open.symbols().cloned().ok_or_else(lacks)

@@ -285,6 +285,7 @@ struct Trained {
 pub(super) struct Packed {
     /// The symbols, or where they are.
     head: Vec<u8>,
+    refers: bool,
     data: Vec<u8>,
     ends: Vec<u32>,
 }
@@ -318,8 +319,12 @@ impl Packer {
         // Values of another kind than the first page's: learn again.
         self.trained.take_if(|trained| trained.last_ratio < trained.first_ratio * 0.75);
         let trained = self.trained.get_or_insert_with(|| Trained::new(&values));
-        let mut packed =
-            Packed { head: trained.head(page), data: vec![0; 2 * data.len()], ends: Vec::with_capacity(ends.len()) };
+        let mut packed = Packed {
+            head: trained.head(page),
+            refers: trained.referred(page).is_some(),
+            data: vec![0; 2 * data.len()],
+            ends: Vec::with_capacity(ends.len()),
+        };
         let mut end = 0;
         for value in &values {
             end += trained.symbols.compress(value, &mut packed.data[end..]);
@@ -345,13 +350,13 @@ impl Packer {
     pub(super) fn encode(&mut self, packed: &Packed, page: u32, out: &mut Vec<u8>) -> u8 {
         out.extend_from_slice(&packed.head);
         strings::encode(out, &packed.data, &packed.ends);
-        match &mut self.trained {
-            Some(trained) if trained.referred(page).is_none() => {
-                trained.page = Some(page);
-                6
-            }
-            _ => 7,
+        if packed.refers {
+            return 7;
         }
+        if let Some(trained) = &mut self.trained {
+            trained.page = Some(page);
+        }
+        6
     }
 }
 

@@ -33,7 +33,7 @@ const WORDS_MAX: usize = ROW_BYTES_MAX / 8;
 /// How far from where it is expected a row of a keyed hash mostly is.
 const NEAR_ROWS: usize = 24;
 
-/// The words of a row, and how many there are.
+/// The words of a row.
 #[inline]
 fn words_of(row: &[u8]) -> impl Iterator<Item = u64> {
     let (whole, rest) = row.as_chunks::<8>();

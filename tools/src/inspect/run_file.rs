@@ -214,7 +214,7 @@ fn show_page(
     let (frame, offset) = (&found.frame, found.offset as u64);
     let symbols = |place: SymbolsPlace| {
         let is_it = |other: &&Found| (other.frame.section, other.frame.page) == (frame.section, place.page);
-        let (found, opened) = (pages.iter().find(is_it)?, opened?);
+        let (found, opened) = (pages[..index].iter().find(is_it)?, opened?);
         let plain = opened.open_page(opened.entry(&found.frame)?.2, sealed_page(bytes, found))?;
         ColumnPage::open(&plain[..]).ok()?.symbols().cloned()
     };

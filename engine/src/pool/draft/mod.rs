@@ -33,12 +33,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use stoa_format::{AttrId, Ordinal, Seq, Sub};
 
+use super::deltas::UserDeltas;
 use super::keyspace::{self, Key};
 use super::record::AnswerRecord;
 use super::request::{Committed, Op, Outcome, Status, Transaction};
 use super::runs::OwnedCell;
 use super::schema::{Attribute, Schema};
-use super::snapshot::{Snapshot, UserDeltas, damaged};
+use super::snapshot::{Snapshot, damaged};
 use super::value::{CellValue, Value};
 use crate::digest::fact::{fact, leaf_hash};
 use crate::error::{Error, Result};

@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 use stoa_format::{AttrId, Keyspace, Ordinal, Sub};
 
 use crate::error::{Error, Result};
+use crate::pool::deltas::UserDeltas;
 use crate::pool::keyspace::{self, Key, first_number};
 use crate::pool::runs::{OwnedCell, cell_of};
 use crate::pool::schema::Attribute;
-use crate::pool::snapshot::{Snapshot, UserDeltas, damaged};
+use crate::pool::snapshot::{Snapshot, damaged};
 use crate::pool::value::{CellValue, Value};
 
 /// Users that lie so far apart, on average, are looked up in the memtables one by one.

@@ -3,10 +3,11 @@
 use stoa_format::{AttrId, Ordinal};
 
 use crate::error::{Error, Result};
+use crate::pool::deltas::UserDeltas;
 use crate::pool::filter::{Filter, GroupRef, Row};
 use crate::pool::keyspace::{self, Key};
 use crate::pool::runs::OwnedCell;
-use crate::pool::snapshot::{Snapshot, UserDeltas};
+use crate::pool::snapshot::Snapshot;
 use crate::pool::value::CellValue;
 
 /// A user under evaluation.
