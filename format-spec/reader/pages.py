@@ -22,14 +22,31 @@ def rows(block):
     """The rows of a row block."""
     ends = [word.base + ((1 << word.width) - 1 << word.shift) for word in block.words]
     check(all(end < 1 << 64 for end in ends), "row block: a word has more than 64 bits")
+    leading = next((i for i, word in enumerate(block.words) if word.width), 0)
+    in_bucket = buckets(block)
     bits, out = int.from_bytes(block.bits, "little"), []
-    for _ in range(block.count):
+    for bucket in in_bucket:
         row = b""
-        for word in block.words:
-            kept, bits = bits & (1 << word.width) - 1, bits >> word.width
+        for i, word in enumerate(block.words):
+            width = word.width - (block.bucket_bits if i == leading else 0)
+            kept, bits = bits & (1 << width) - 1, bits >> width
+            kept += bucket << width if i == leading else 0
             row += (word.base + (kept << word.shift) & (1 << 64) - 1).to_bytes(8, "big")
         out.append(row[: block.len_row])
     return out
+
+
+def buckets(block):
+    """The bucket of each row of a row block: 0 where there are none."""
+    if not block.bucket_bits:
+        check(block.start_width == 0 and block.start_base == 0, "row block: starts without buckets")
+        return [0] * block.count
+    widest = next((word.width for word in block.words if word.width), 0)
+    check(block.bucket_bits <= widest, "row block: buckets of more bits than rows have")
+    starts = [(b * block.count >> block.bucket_bits) + block.start_base + more for b, more in enumerate(numbers(block.starts))]
+    ascend = all(before <= after for before, after in zip(starts, starts[1:]))
+    check(starts[0] == 0 and starts[-1] == block.count and ascend, "row block: buckets do not ascend over all rows")
+    return [b for b, (start, end) in enumerate(zip(starts, starts[1:])) for _ in range(end - start)]
 
 
 def strings(block):

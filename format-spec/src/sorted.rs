@@ -67,8 +67,11 @@ impl SortedValue<'_> {
 
 #[derive(Debug, Clone, Copy)]
 enum Body {
-    /// `edges` are what the first and the last key lead with.
-    Rows { tombstones_at: Option<u32>, keys: RowsAt, edges: (u64, u64), values: RowsAt },
+    Rows {
+        tombstones_at: Option<u32>,
+        keys: RowsAt,
+        values: RowsAt,
+    },
     Prefixes {
         /// What the keys end in, if it stands by itself.
         tails: Option<RowsAt>,
@@ -92,6 +95,8 @@ pub struct SortedPage<B = Vec<u8>> {
 #[derive(Debug, Clone, Default)]
 pub struct SortedPosition {
     entry: u32,
+    /// Rows: the bucket of the entry's key.
+    bucket: u32,
     /// Most keys are those of an alias: they take no memory of their own.
     key: SmallVec<[u8; 32]>,
     /// Prefixes: where the entry's value and the next entry start among the page's bytes.
@@ -160,7 +165,7 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
             if key.len() != keys.row_bytes() {
                 return Ok(None);
             }
-            let (entry, found) = self.row_lower_bound(key);
+            let (entry, _, found) = keys.lower_bound(self.bytes.as_ref(), key);
             return Ok(found.then(|| self.row_value(entry)));
         }
         let mut position = SortedPosition::default();
@@ -174,9 +179,9 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
     /// If an entry on the way is malformed.
     pub fn seek(&self, key: &[u8], position: &mut SortedPosition) -> Result<(), DecodeError> {
         match &self.body {
-            Body::Rows { .. } => {
-                let (entry, _) = self.row_lower_bound(key);
-                self.seek_row(entry, position);
+            Body::Rows { keys, .. } => {
+                let (entry, bucket, _) = keys.lower_bound(self.bytes.as_ref(), key);
+                self.seek_row(keys, entry, bucket, position);
                 Ok(())
             }
             Body::Prefixes { restarts, .. } => {
@@ -202,7 +207,10 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
     pub fn seek_entry(&self, entry: usize, position: &mut SortedPosition) -> Result<(), DecodeError> {
         let entry = entry.min(self.count()) as u32;
         match &self.body {
-            Body::Rows { .. } => self.seek_row(entry as usize, position),
+            Body::Rows { keys, .. } => {
+                let bucket = keys.bucket_of(self.bytes.as_ref(), entry as usize);
+                self.seek_row(keys, entry as usize, bucket, position);
+            }
             Body::Prefixes { .. } if entry == self.count => position.entry = entry,
             Body::Prefixes { interval, .. } => {
                 self.seek_restart(entry / interval, position)?;
@@ -222,8 +230,8 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
         if position.entry >= self.count {
             return Ok(());
         }
-        if let Body::Rows { .. } = &self.body {
-            self.seek_row(position.entry as usize + 1, position);
+        if let Body::Rows { keys, .. } = &self.body {
+            self.seek_row(keys, position.entry as usize + 1, position.bucket as usize, position);
             return Ok(());
         }
         position.entry += 1;
@@ -269,20 +277,16 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
         SortedValue::Row(values.row(page, entry), values.row_bytes() as u8)
     }
 
-    fn seek_row(&self, entry: usize, position: &mut SortedPosition) {
+    /// Moves to a row in `bucket` or in one behind it, or to the end.
+    fn seek_row(&self, keys: &RowsAt, entry: usize, bucket: usize, position: &mut SortedPosition) {
         position.entry = entry as u32;
         position.key.clear();
-        if let Body::Rows { keys, .. } = &self.body
-            && entry < self.count()
-        {
-            position.key.extend_from_slice(&keys.row(self.bytes.as_ref(), entry)[..keys.row_bytes()]);
+        if entry < self.count() {
+            let page = self.bytes.as_ref();
+            let bucket = keys.bucket_from(page, entry, bucket);
+            position.bucket = bucket as u32;
+            position.key.extend_from_slice(&keys.row_of(page, entry, bucket)[..keys.row_bytes()]);
         }
-    }
-
-    /// The first row that is not below `key`, and whether it is the key itself.
-    fn row_lower_bound(&self, key: &[u8]) -> (usize, bool) {
-        let Body::Rows { keys, edges, .. } = &self.body else { return (0, false) };
-        keys.lower_bound(self.bytes.as_ref(), key, *edges)
     }
 
     /// Whether the key of restart `restart`, which shares nothing, is below `key`.
@@ -372,12 +376,11 @@ fn open_rows(page: &[u8], has_tombstones: bool, count: usize) -> Result<Body, De
         at += count.div_ceil(8);
     }
     let (keys, at) = RowsAt::parse(page, at, count)?;
-    let edges = (keys.leading(page, 0), keys.leading(page, count - 1));
     let (values, end) = RowsAt::parse(page, at, count)?;
     if end != page.len() {
         return Err(DecodeError::new(NAME, end, "bytes behind the end"));
     }
-    Ok(Body::Rows { tombstones_at, keys, edges, values })
+    Ok(Body::Rows { tombstones_at, keys, values })
 }
 
 fn open_prefixes(

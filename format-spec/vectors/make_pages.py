@@ -97,19 +97,29 @@ def strings(values, cut=0):
             + packed([r - base for r in residuals], w) + data[:len(data) - cut])
 
 
-def rows(values, shifts=None):
-    """A row block; of each word as many low bits are left out as `shifts` says, which are the same in all rows."""
+def rows(values, shifts=None, bucket_bits=0, starts=None):
+    """A row block; of each word as many low bits are left out as `shifts` says, which are the same in all rows. The upper
+    `bucket_bits` of the first word are left out too; `starts` are where the buckets are said to start."""
     length = len(values[0])
     words = [[int.from_bytes(v[at:at + 8].ljust(8, b"\0"), "big") for at in range(0, length, 8)] for v in values]
-    head, bits, used = bytes([length]) + bytes(7), 0, 0
+    bits, used = 0, 0
     shifts = shifts or [8 * (8 * (i + 1) - length) if 8 * (i + 1) > length else 0 for i in range(len(words[0]))]
     widths = [((max(c) - min(c)) >> shift).bit_length() for c, shift in zip(zip(*words), shifts)]
     bases = [min(c) for c in zip(*words)]
-    for base, w, shift in zip(bases, widths, shifts):
-        head += u64(base) + bytes([w, shift])
+    head = b"".join(u64(base) + bytes([w, shift]) for base, w, shift in zip(bases, widths, shifts))
+    if bucket_bits:
+        widths[0] -= bucket_bits
+        found = [row[0] - bases[0] >> shifts[0] + widths[0] for row in words]
+        starts = starts or [sum(f < b for f in found) for b in range((1 << bucket_bits) + 1)]
+        beyond = [start - (b * len(values) >> bucket_bits) for b, start in enumerate(starts)]
+        w = (max(beyond) - min(beyond)).bit_length()
+        head = bytes([length, bucket_bits, w, 0]) + struct.pack("<i", min(beyond)) + head
+        head += packed([b - min(beyond) for b in beyond], w)
+    else:
+        head = bytes([length]) + bytes(7) + head
     for row in words:
         for word, base, w, shift in zip(row, bases, widths, shifts):
-            bits |= (word - base >> shift) << used
+            bits |= (word - base >> shift & (1 << w) - 1) << used
             used += w
     return head + bits.to_bytes(-(-used // 8), "little") + bytes(8)
 
@@ -197,14 +207,28 @@ def entries(*pairs):
     return [[k.hex(), None if v is None else v.hex()] for k, v in pairs]
 
 
-def fixed(keys, values, flags=0, bits=b"", interval=0):
-    return bytes([1, flags]) + u16(interval) + u32(len(keys)) + bits + rows(keys) + rows(values)
+def fixed(keys, values, flags=0, bits=b"", interval=0, **buckets):
+    return bytes([1, flags]) + u16(interval) + u32(len(keys)) + bits + rows(keys, **buckets) + rows(values)
 
 
 add("sorted page", "rows that share their first and last bytes",
     fixed([b"a1z", b"a2z"], [b"x", b"y"]), entries=entries((b"a1z", b"x"), (b"a2z", b"y")))
 add("sorted page", "rows with a tombstone", fixed([b"1", b"2"], [b"", b""], 1, b"\x01"),
     entries=entries((b"1", None), (b"2", b"")))
+
+
+three = [b"\x10", b"\x12", b"\x1f"]
+none = [b""] * 3
+add("sorted page", "rows in two buckets", fixed(three, none, bucket_bits=1), entries=entries(*zip(three, none)))
+add("sorted page", "rows in sixteen buckets, most of them empty", fixed(three, none, bucket_bits=4),
+    entries=entries(*zip(three, none)))
+for name, starts in [("do not start at 0", [1, 2, 3]), ("go back", [0, 4, 3]), ("end before the last row", [0, 2, 2])]:
+    add("sorted page", "buckets that " + name, fixed(three, none, bucket_bits=1, starts=starts),
+        error="buckets do not ascend over all rows")
+add("sorted page", "buckets of more bits than rows have", fixed(three, none, bucket_bits=4)[:9] + b"\5"
+    + fixed(three, none, bucket_bits=4)[10:], error="buckets of more bits than rows have")
+add("sorted page", "starts without buckets", fixed(three, none)[:10] + b"\1" + fixed(three, none)[11:],
+    error="buckets are too many, or have starts and are none")
 
 
 def prefixed(body, restarts, count, interval=16, length=None):

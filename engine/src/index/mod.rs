@@ -2,7 +2,7 @@
 //!
 //! A *run* is a section of a run file. A *stack* is what one version of a pool has of a keyspace: runs, newest
 //! first; the newest that has a key decides, a tombstone included. Pages are found by the directory's keys, keys of
-//! one length within a page by interpolation; a filter in front says of most keys that are not there that they
+//! one length within a page by their leading bits; a filter in front says of most keys that are not there that they
 //! are not.
 
 mod cursor;

@@ -129,7 +129,7 @@ fn bad_columns() -> Vec<Vector> {
         bad(S, "a word of too many", with(&rows, 40, &[60, 5]), "row block at offset 42: a word has more than 64 bits"),
         bad(S, "a word past 2^64", with(&rows, 42, &[0xff; 8]), "row block at offset 52: a word has more than 64 bits"),
         bad(S, "bits behind a row", with(&rows, 24, &[15]), "row block at offset 52: a word has bits behind the row"),
-        bad(S, "reserved in a row block", with(&rows, 25, &[1]), "row block at offset 25: reserved bytes are not zero"),
+        bad(S, "reserved in a row block", with(&rows, 27, &[1]), "row block at offset 27: reserved bytes are not zero"),
         bad(S, "rows cut", cut(&rows, 1), "row block at offset 52: too short"),
         bad(
             S,
@@ -198,6 +198,13 @@ fn many_prefixes() -> Vec<u8> {
     sorted(&entries)
 }
 
+/// Keys enough for buckets: a first word that varies in its lower half alone, then two bytes more.
+fn bucketed_rows() -> Vec<u8> {
+    let key = |i: u64| [&((7 << 32) | (i * i * 40_503)).to_be_bytes()[..], &(i as u16 * 77).to_be_bytes()].concat();
+    let keys: Vec<Vec<u8>> = (0..300).map(key).collect();
+    sorted(&keys.iter().map(|key| (&key[..], Some(&b""[..]))).collect::<Vec<_>>())
+}
+
 fn filter(keys: u32) -> Vec<u8> {
     let mut builder = FilterBuilder::default();
     (0..keys).for_each(|key| builder.add(filter_hash(&key.to_be_bytes())));
@@ -215,6 +222,13 @@ pub fn sorted_pages() -> Vec<Vector> {
     vec![
         good(S, "rows with a tombstone", rows.clone()),
         good(S, "rows with values", sorted(&numbered)),
+        good(S, "rows in buckets", bucketed_rows()),
+        bad(
+            S,
+            "buckets that start beyond the first row",
+            with(&bucketed_rows(), 12, &[0xff]),
+            "row block at offset 36: buckets do not ascend over all rows",
+        ),
         good(S, "rows, tombstones alone", sorted(&[(b"a", None), (b"b", None)])),
         good(S, "prefixes with a tombstone", prefixes.clone()),
         good(S, "prefixes with three restarts", many_prefixes()),

@@ -69,6 +69,12 @@ pub(crate) fn at_bit(area: &[u8], bit: u64, width: u32) -> u64 {
     value
 }
 
+/// The lowest `width` bits, 0 to 64.
+#[inline]
+pub(crate) fn mask(width: u32) -> u64 {
+    u64::MAX.checked_shr(64 - width).unwrap_or(0)
+}
+
 /// Where a packed area stands in a page; checked against the page's length when made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PackedAt {
@@ -145,8 +151,7 @@ pub struct Packed<'a> {
 
 impl<'a> Packed<'a> {
     fn new(bytes: &'a [u8], width: u32) -> Self {
-        let mask = if width == 0 { 0 } else { u64::MAX >> (64 - width) };
-        Self { bytes, width, mask }
+        Self { bytes, width, mask: mask(width) }
     }
 
     /// Number `i`; 0 past the end of the area.
@@ -191,7 +196,7 @@ mod tests {
     proptest! {
         #[test]
         fn numbers_of_any_width_come_back(width in 0u32..=64, raw in prop::collection::vec(any::<u64>(), 0..200)) {
-            let mask = if width == 0 { 0 } else { u64::MAX >> (64 - width) };
+            let mask = mask(width);
             let values: Vec<u64> = raw.iter().map(|v| v & mask).collect();
             let mut area = Vec::new();
             pack(&mut area, width, values.iter().copied());

@@ -6,19 +6,28 @@
 //! | offset | size | field |
 //! | --- | --- | --- |
 //! | 0 | 1 | `row_bytes`, 0 to 32 |
-//! | 1 | 7 | zero |
+//! | 1 | 1 | `bucket_bits`, 0 to 16 |
+//! | 2 | 1 | `start_width` |
+//! | 3 | 1 | zero |
+//! | 4 | 4 | `start_base`, i32 |
 //! | 8 | 10 a word | for each of the `ceil(row_bytes / 8)` words: `base` u64, `width` u8, `shift` u8 |
+//! | … | … | unless `bucket_bits` is 0: `2^bucket_bits + 1` packed numbers of `start_width` bits, the *starts* |
 //! | … | … | the rows, packed |
 //!
 //! Of a word stand `(word - base) >> shift` in `width` bits, its lower `shift` bits being those of the base in all
 //! rows. The words of a row stand one after the other, the first in the lowest bits, and so do the rows
 //! ([`super::packed`]); 8 zero bytes follow. Rows of a keyed hash lose the leading bits that are alike in a page,
 //! ordinals keep no more than the greatest needs, and random bytes stay as they are.
+//!
+//! Rows that ascend may be put in *buckets* by the upper `bucket_bits` of the first word with a width: these bits are
+//! then left out of the rows. Bucket `b` is of the rows `start(b) .. start(b + 1)` with
+//! `start(b) = (b * n >> bucket_bits) + start_base + starts[b]`. A look-up reads two starts and the few rows
+//! between them. After Elias's code for ascending numbers (1974), with places in the stead of unary counts.
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use super::packed::{self, Bits};
+use super::packed::{self, Bits, PackedAt, mask};
 use crate::DecodeError;
 use crate::prefetch::{LINE_BYTES, prefetch};
 use crate::run::fields::Fields;
@@ -30,8 +39,12 @@ const WORD_HEADER_BYTES: usize = 10;
 pub(crate) const ROW_BYTES_MAX: usize = 32;
 /// Words of the longest row.
 const WORDS_MAX: usize = ROW_BYTES_MAX / 8;
-/// How far from where it is expected a row of a keyed hash mostly is.
-const NEAR_ROWS: usize = 24;
+/// Fewer rows than this are not worth buckets.
+const BUCKETED_ROWS_MIN: usize = 256;
+/// Rows that a bucket has on average, at least; below twice as many.
+const BUCKET_ROWS: usize = 4;
+/// More than the rows of any page need.
+const BUCKET_BITS_MAX: u8 = 16;
 
 /// The words of a row.
 #[inline]
@@ -87,7 +100,7 @@ impl Spread {
 
 /// By how much the greatest word of a width and shift is above the base.
 fn span(width: u32, shift: u32) -> u64 {
-    mask(width as u8) << shift
+    mask(width) << shift
 }
 
 impl Varying {
@@ -127,23 +140,96 @@ impl Varying {
         HEADER_BYTES + self.words().len() * WORD_HEADER_BYTES + packed::area_bytes(n, self.row_bits())
     }
 
+    /// About the length in bytes of a block of `n` such rows that ascend and are spread evenly.
+    pub(crate) fn bucketed_bytes(&self, n: usize) -> usize {
+        let bucket_bits = self.bucket_bits(n);
+        if bucket_bits == 0 {
+            return self.block_bytes(n);
+        }
+        // Random rows stray from where they are expected by some square roots of their number.
+        let start_width = packed::width_of(n as u64) / 2 + 2;
+        self.block_bytes(n) - n * bucket_bits as usize / 8 + packed::area_bytes((1 << bucket_bits) + 1, start_width)
+    }
+
+    /// By how many leading bits `n` such rows that ascend are put in buckets.
+    fn bucket_bits(&self, n: usize) -> u32 {
+        let width = self.words()[self.leading_word()..].first().map_or(0, |word| word.width());
+        if n < BUCKETED_ROWS_MIN { 0 } else { (n / BUCKET_ROWS).ilog2().min(width) }
+    }
+
+    /// The first word of which something is kept.
+    fn leading_word(&self) -> usize {
+        self.words().iter().position(|word| word.width() > 0).unwrap_or(0)
+    }
+
     /// Appends the block of `rows`, which are those that were added; in the place of others comes something.
     pub(crate) fn encode<'a>(&self, out: &mut Vec<u8>, rows: impl Iterator<Item = &'a [u8]>) {
         out.extend_from_slice(&[self.row_bytes as u8, 0, 0, 0, 0, 0, 0, 0]);
+        self.encode_words(out);
+        self.encode_rows(out, rows, 0);
+    }
+
+    /// Appends the block of the `n` `rows`, which are those that were added, ascending.
+    pub(crate) fn encode_bucketed<'a>(
+        &self,
+        out: &mut Vec<u8>,
+        n: usize,
+        rows: impl Iterator<Item = &'a [u8]> + Clone,
+    ) {
+        let bucket_bits = self.bucket_bits(n);
+        if bucket_bits == 0 {
+            return self.encode(out, rows);
+        }
+        let leading = self.leading_word();
+        let spread = self.words[leading];
+        let rest = spread.shift() + spread.width() - bucket_bits;
+        let buckets = 1 << bucket_bits;
+        let mut starts = vec![0; buckets + 1];
+        let leading_words = rows.clone().filter_map(|row| words_of(row).nth(leading));
+        leading_words.for_each(|word| starts[(word.wrapping_sub(spread.base()) >> rest) as usize + 1] += 1);
+        let mut before = 0;
+        for (bucket, start) in starts.iter_mut().enumerate() {
+            before += *start;
+            *start = before - expected_start(bucket, n, bucket_bits);
+        }
+        let (base, top) = (starts.iter().copied().min().unwrap_or(0), starts.iter().copied().max().unwrap_or(0));
+        let width = packed::width_of((top - base) as u64);
+        out.extend_from_slice(&[self.row_bytes as u8, bucket_bits as u8, width as u8, 0]);
+        out.extend_from_slice(&(base as i32).to_le_bytes());
+        self.encode_words(out);
+        packed::pack(out, width, starts.iter().map(|start| (start - base) as u64));
+        self.encode_rows(out, rows, bucket_bits);
+    }
+
+    fn encode_words(&self, out: &mut Vec<u8>) {
+        for spread in self.words() {
+            out.extend_from_slice(&spread.base().to_le_bytes());
+            out.extend_from_slice(&[spread.width() as u8, spread.shift() as u8]);
+        }
+    }
+
+    /// The rows without the upper `bucket_bits` of their leading word.
+    fn encode_rows<'a>(&self, out: &mut Vec<u8>, rows: impl Iterator<Item = &'a [u8]>, bucket_bits: u32) {
         let mut kept = [(0, 0, 0); WORDS_MAX];
         for (spread, kept) in self.words().iter().zip(&mut kept) {
             *kept = (spread.base(), spread.width(), spread.shift());
-            out.extend_from_slice(&kept.0.to_le_bytes());
-            out.extend_from_slice(&[kept.1 as u8, kept.2 as u8]);
         }
+        kept[self.leading_word()].1 -= bucket_bits;
         let mut bits = Bits::default();
         for row in rows {
             for (word, (base, width, shift)) in words_of(row).zip(kept) {
-                bits.push(out, word.wrapping_sub(base) >> shift & mask(width as u8), width);
+                bits.push(out, word.wrapping_sub(base) >> shift & mask(width), width);
             }
         }
         bits.finish(out);
     }
+}
+
+/// Where a bucket would start if the rows were spread evenly.
+#[inline]
+fn expected_start(bucket: usize, n: usize, bucket_bits: u32) -> i64 {
+    // Below 2^17 * 2^32.
+    ((bucket as u64 * n as u64) >> bucket_bits) as i64
 }
 
 /// Where a row block stands in a page; checked against the page's length when made.
@@ -152,20 +238,30 @@ pub(crate) struct RowsAt {
     n: u32,
     rows_at: u32,
     bases: [u64; WORDS_MAX],
+    /// Bits that a row keeps of each word; of the leading one without those of the bucket.
     widths: [u8; WORDS_MAX],
     shifts: [u8; WORDS_MAX],
     row_bits: u16,
     row_bytes: u8,
+    /// The first word that is not alike in all rows; 0 if all are.
+    leading_word: u8,
+    bucket_bits: u8,
+    start_base: i32,
+    starts: PackedAt,
 }
 
 impl RowsAt {
     /// Reads the header at byte `at` of `page` of a block of `n` rows; gives the place behind the block too.
     pub(crate) fn parse(page: &[u8], at: usize, n: usize) -> Result<(Self, usize), DecodeError> {
         let mut fields = Fields::at(NAME, page, at);
-        let row_bytes = fields.u8()?;
-        fields.zeroes(7)?;
+        let (row_bytes, bucket_bits, start_width) = (fields.u8()?, fields.u8()?, fields.u8()?);
+        fields.zeroes(1)?;
+        let start_base = fields.u32()? as i32;
         if usize::from(row_bytes) > ROW_BYTES_MAX {
             return Err(DecodeError::new(NAME, at, "a row is longer than 32 bytes"));
+        }
+        if bucket_bits > BUCKET_BITS_MAX || bucket_bits == 0 && (start_width, start_base) != (0, 0) {
+            return Err(DecodeError::new(NAME, at + 1, "buckets are too many, or have starts and are none"));
         }
         let mut block = Self {
             n: n as u32,
@@ -175,6 +271,10 @@ impl RowsAt {
             shifts: [0; WORDS_MAX],
             row_bits: 0,
             row_bytes,
+            leading_word: 0,
+            bucket_bits,
+            start_base,
+            starts: PackedAt::of_parts(0, 0),
         };
         for i in 0..usize::from(row_bytes).div_ceil(8) {
             (block.bases[i], block.widths[i], block.shifts[i]) = (fields.u64()?, fields.u8()?, fields.u8()?);
@@ -190,9 +290,33 @@ impl RowsAt {
             }
             block.row_bits += u16::from(block.widths[i]);
         }
+        block.leading_word = block.widths.iter().position(|width| *width > 0).unwrap_or(0) as u8;
+        if bucket_bits > 0 {
+            block.take_starts(page, &mut fields, start_width)?;
+        }
         block.rows_at = fields.position() as u32;
         fields.slice(packed::area_bytes(n, u32::from(block.row_bits)))?;
         Ok((block, fields.position()))
+    }
+
+    /// Reads and checks the starts of the buckets, and takes the buckets' bits from the rows' leading word.
+    fn take_starts(&mut self, page: &[u8], fields: &mut Fields<'_>, start_width: u8) -> Result<(), DecodeError> {
+        let width = &mut self.widths[usize::from(self.leading_word)];
+        *width = width.checked_sub(self.bucket_bits).ok_or(fields.error("buckets of more bits than rows have"))?;
+        self.row_bits -= u16::from(self.bucket_bits);
+        let n_starts = (1 << self.bucket_bits) + 1;
+        let (starts, end) = PackedAt::check(fields.position(), n_starts, start_width, page.len())?;
+        self.starts = starts;
+        let (mut before, mut ascend) = (0, true);
+        starts.view(page).for_each(n_starts, |bucket, number| {
+            let start = self.start(bucket, number);
+            ascend &= before <= start && (bucket > 0 || start == 0);
+            before = start;
+        });
+        if !ascend || before != i64::from(self.n) {
+            return Err(fields.error("buckets do not ascend over all rows"));
+        }
+        fields.slice(end - fields.position()).map(drop)
     }
 
     /// Length of a row in bytes.
@@ -218,90 +342,109 @@ impl RowsAt {
     /// Row `i`, whole, in the first [`Self::row_bytes`] bytes.
     #[inline]
     pub(crate) fn row(&self, page: &[u8], i: usize) -> [u8; ROW_BYTES_MAX] {
+        self.row_of(page, i, self.bucket_of(page, i))
+    }
+
+    /// Row `i`, which is in this bucket.
+    #[inline]
+    pub(crate) fn row_of(&self, page: &[u8], i: usize, bucket: usize) -> [u8; ROW_BYTES_MAX] {
         let mut row = [0; ROW_BYTES_MAX];
         let mut bit = self.bit_of(i);
         for (word, chunk) in row.chunks_exact_mut(8).enumerate().take(self.row_bytes().div_ceil(8)) {
-            let kept = self.kept_at(page, word).of(bit) << self.shifts[word];
-            chunk.copy_from_slice(&(self.bases[word] + kept).to_be_bytes());
-            bit += u64::from(self.widths[word]);
+            let width = self.widths[word];
+            let mut kept = self.kept_at(page, word).of(bit);
+            if word == usize::from(self.leading_word) && self.bucket_bits > 0 {
+                kept |= (bucket as u64) << width;
+            }
+            chunk.copy_from_slice(&(self.bases[word] + (kept << self.shifts[word])).to_be_bytes());
+            bit += u64::from(width);
         }
         row
     }
 
-    /// What row `i` keeps of the word by which rows differ first, for interpolation: ascends as the rows do; 0 if
-    /// they are all alike.
-    #[inline]
-    pub(crate) fn leading(&self, page: &[u8], i: usize) -> u64 {
-        // The words before it take no bits.
-        self.kept_at(page, self.leading_word()).of(self.bit_of(i))
-    }
-
-    /// The first of these rows, which ascend strictly, that is not below `key`, and whether it is the key itself.
-    /// `edges` are what the first and the last row lead with. Starts where the key would be if the rows were spread
-    /// evenly, as a keyed hash is: the rows around come from memory at once.
-    pub(crate) fn lower_bound(&self, page: &[u8], key: &[u8], edges: (u64, u64)) -> (usize, bool) {
-        let (probe, n) = (self.probe(key), self.n as usize);
-        let (first, last) = (edges.0, edges.1.max(edges.0));
-        let target = probe.leading.clamp(first, last);
-        // A float is exact enough for a guess; a division of 128 bits costs more than the search.
-        let guess = ((target - first) as f64 / (last - first).max(1) as f64 * (n - 1) as f64) as usize;
-        let guess = guess.min(n - 1);
-        self.prefetch_range(page, guess.saturating_sub(NEAR_ROWS)..(guess + NEAR_ROWS).min(n));
-        let leading = self.kept_at(page, self.leading_word());
-        let below = |i: usize| leading.of(self.bit_of(i)) < probe.leading;
-        // Widen from the guess until the answer lies within low ..= high.
-        let (mut low, mut high) = (0, n);
-        let mut step = NEAR_ROWS;
-        if below(guess) {
-            low = guess + 1;
-            while low + step < high {
-                if !below(low + step) {
-                    high = low + step;
-                    break;
-                }
-                low += step + 1;
-                step *= 2;
-            }
-        } else {
-            high = guess;
-            while high >= step {
-                if below(high - step) {
-                    low = high - step + 1;
-                    break;
-                }
-                high -= step;
-                step *= 2;
-            }
-        }
-        // Which half it is no processor foresees: without branches.
-        let mut left = high - low;
+    /// The bucket of row `i`; 0 if there are no buckets or not so many rows.
+    pub(crate) fn bucket_of(&self, page: &[u8], i: usize) -> usize {
+        let (mut low, mut left) = (0, if i < self.n as usize { (1_usize << self.bucket_bits) - 1 } else { 0 });
         while left > 0 {
             let half = left.div_ceil(2);
-            low += if below(low + half - 1) { half } else { 0 };
+            low += if self.bucket(page, low + half - 1).end <= i { half } else { 0 };
             left -= half;
         }
-        self.settle(page, &probe, low)
+        low
     }
 
-    /// The same from row `low` on, before which all lead with less than the key: where rows lead as it does, the rest
-    /// of their words tells.
-    fn settle(&self, page: &[u8], probe: &Probe, mut low: usize) -> (usize, bool) {
-        let n = self.n as usize;
+    /// The bucket of row `i`, which is in this bucket or in one behind it.
+    #[inline]
+    pub(crate) fn bucket_from(&self, page: &[u8], i: usize, bucket: usize) -> usize {
+        let last = (1 << self.bucket_bits) - 1;
+        let mut bucket = bucket.min(last);
+        while bucket < last && self.bucket(page, bucket).end <= i {
+            bucket += 1;
+        }
+        bucket
+    }
+
+    /// The rows of a bucket.
+    #[inline]
+    fn bucket(&self, page: &[u8], bucket: usize) -> Range<usize> {
+        if self.bucket_bits == 0 {
+            return 0..self.n as usize;
+        }
+        let (start, end) = self.starts.pair(page, bucket);
+        self.start(bucket, start) as usize..self.start(bucket + 1, end) as usize
+    }
+
+    /// Where a bucket starts, by its number among the starts.
+    #[inline]
+    fn start(&self, bucket: usize, number: u64) -> i64 {
+        let expected = expected_start(bucket, self.n as usize, u32::from(self.bucket_bits));
+        (expected + i64::from(self.start_base)).wrapping_add(number as i64)
+    }
+
+    /// The first of these rows, which ascend strictly, that is not below `key`; the bucket in which it would be; and
+    /// whether it is the key itself.
+    pub(crate) fn lower_bound(&self, page: &[u8], key: &[u8]) -> (usize, usize, bool) {
+        let (mut probe, leading_word) = (self.probe(key), usize::from(self.leading_word));
+        if usize::from(probe.words) <= leading_word {
+            // All rows lead with the same, and the key is below or above them all.
+            let row = if probe.tie.is_lt() { self.n as usize } else { 0 };
+            return (row, 0, probe.tie.is_eq() && self.n > 0);
+        }
+        let leading = self.kept_at(page, leading_word);
+        let bucket = if self.bucket_bits == 0 { 0 } else { (probe.kept[leading_word] >> leading.width) as usize };
+        probe.kept[leading_word] &= leading.mask;
+        let target = probe.kept[leading_word];
+        let Range { start: mut low, end } = self.bucket(page, bucket);
+        self.prefetch_range(page, low..end.min(low + 4 * BUCKET_ROWS));
+        // Which half it is no processor foresees: without branches.
+        let mut left = end - low;
+        while left > 0 {
+            let half = left.div_ceil(2);
+            low += if leading.of(self.bit_of(low + half - 1)) < target { half } else { 0 };
+            left -= half;
+        }
+        let (row, found) = self.settle(page, &probe, low, end);
+        (row, bucket, found)
+    }
+
+    /// The same from row `low` of a bucket that ends at `end` on, before which all are below the key: where rows lead as
+    /// it does, the rest of their words tells.
+    fn settle(&self, page: &[u8], probe: &Probe, mut low: usize, end: usize) -> (usize, bool) {
         let (mut high, mut step) = (low, 1);
-        while high < n && self.compare(page, high, probe).is_lt() {
+        while high < end && self.compare(page, high, probe).is_lt() {
             low = high + 1;
             high += step;
             step *= 2;
         }
-        high = high.min(n);
+        high = high.min(end);
         while low < high {
             let middle = low + (high - low) / 2;
             if self.compare(page, middle, probe).is_lt() { low = middle + 1 } else { high = middle }
         }
-        (low, low < n && self.compare(page, low, probe).is_eq())
+        (low, low < end && self.compare(page, low, probe).is_eq())
     }
 
-    /// How row `i` stands to the key of a probe.
+    /// How row `i` of the bucket of a probe stands to the probe's key.
     fn compare(&self, page: &[u8], i: usize, probe: &Probe) -> Ordering {
         let mut bit = self.bit_of(i);
         for word in 0..usize::from(probe.words) {
@@ -316,29 +459,24 @@ impl RowsAt {
 
     /// What `key` looks like among rows: see [`Probe`].
     fn probe(&self, key: &[u8]) -> Probe {
-        let (row_bytes, leading_word) = (self.row_bytes(), self.leading_word());
+        let row_bytes = self.row_bytes();
         // Of what agrees as far as it goes the shorter comes first.
         let tie = row_bytes.cmp(&key.len());
-        let mut probe = Probe { kept: [0; WORDS_MAX], leading: 0, words: 0, tie };
+        let mut probe = Probe { kept: [0; WORDS_MAX], words: 0, tie };
         let mut padded = [0; ROW_BYTES_MAX];
         let shared = key.len().min(row_bytes);
         padded[..shared].copy_from_slice(&key[..shared]);
         for (i, word) in words_of(&padded[..row_bytes]).enumerate() {
             let above = word.wrapping_sub(self.bases[i]);
             let kept = above >> self.shifts[i];
-            let (is_below, is_above) = (word < self.bases[i], kept > mask(self.widths[i]));
+            let bucket_bits = if i == usize::from(self.leading_word) { self.bucket_bits } else { 0 };
+            let (is_below, is_above) = (word < self.bases[i], kept > mask(u32::from(self.widths[i] + bucket_bits)));
             if is_below || is_above {
                 probe.tie = if is_below { Ordering::Greater } else { Ordering::Less };
-                if i <= leading_word {
-                    probe.leading = if is_below { 0 } else { u64::MAX };
-                }
                 return probe;
             }
             probe.kept[i] = kept;
             probe.words += 1;
-            if i == leading_word {
-                probe.leading = kept;
-            }
             if kept << self.shifts[i] != above {
                 // The key lies between this row and the next that could be.
                 probe.tie = Ordering::Less;
@@ -346,10 +484,6 @@ impl RowsAt {
             }
         }
         probe
-    }
-
-    fn leading_word(&self) -> usize {
-        self.widths.iter().position(|width| *width > 0).unwrap_or(0)
     }
 
     /// The first bit of row `i` among the rows.
@@ -367,8 +501,8 @@ impl RowsAt {
     /// What is kept of word `word` of the rows.
     #[inline]
     fn kept_at<'p>(&self, page: &'p [u8], word: usize) -> Kept<'p> {
-        let width = self.widths[word];
-        Kept { rows: &page[self.rows_at as usize..], width: u32::from(width), mask: mask(width) }
+        let width = u32::from(self.widths[word]);
+        Kept { rows: &page[self.rows_at as usize..], width, mask: mask(width) }
     }
 }
 
@@ -387,92 +521,15 @@ impl Kept<'_> {
     }
 }
 
-#[inline]
-fn mask(width: u8) -> u64 {
-    u64::MAX.checked_shr(64 - u32::from(width)).unwrap_or(0)
-}
-
 /// A key cut down to what a row block keeps, up to the first word that settles the order.
 #[derive(Debug, Clone, Copy)]
 struct Probe {
+    /// Of the words that are within what rows can say; so many.
     kept: [u64; WORDS_MAX],
-    /// Where the key would be among [`RowsAt::leading`].
-    leading: u64,
     words: u8,
     /// How a row stands to the key if what they keep is the same.
     tie: Ordering,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn block(rows: &[Vec<u8>]) -> Vec<u8> {
-        let mut varying = Varying::default();
-        assert!(rows.iter().all(|r| varying.add(r)));
-        let mut out = Vec::new();
-        varying.encode(&mut out, rows.iter().map(|r| &r[..]));
-        if !rows.is_empty() {
-            assert_eq!(out.len(), varying.block_bytes(rows.len()));
-        }
-        out
-    }
-
-    /// Rows of one length in which some positions never change.
-    fn rows() -> impl Strategy<Value = Vec<Vec<u8>>> {
-        let byte = || prop_oneof![0u8..4, any::<u8>()];
-        (0usize..=32, any::<u32>()).prop_flat_map(move |(len, same)| {
-            prop::collection::vec(prop::collection::vec(byte(), len), 1..60).prop_map(move |mut rows| {
-                for row in &mut rows {
-                    row.iter_mut().enumerate().filter(|(i, _)| same >> i & 1 == 1).for_each(|(_, b)| *b = 2);
-                }
-                rows
-            })
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn rows_come_back(rows in rows()) {
-            let page = block(&rows);
-            let (at, end) = RowsAt::parse(&page, 0, rows.len()).unwrap();
-            prop_assert_eq!(end, page.len());
-            for (i, row) in rows.iter().enumerate() {
-                prop_assert_eq!(&at.row(&page, i)[..at.row_bytes()], &row[..]);
-            }
-        }
-
-        #[test]
-        fn a_probe_orders_as_the_whole_rows_do(rows in rows(), key in prop::collection::vec(0u8..5, 0..40)) {
-            let page = block(&rows);
-            let (at, _) = RowsAt::parse(&page, 0, rows.len()).unwrap();
-            for (i, row) in rows.iter().enumerate() {
-                for key in [&key[..], row, &row[..row.len() / 2]] {
-                    prop_assert_eq!(at.compare(&page, i, &at.probe(key)), row[..].cmp(key));
-                }
-            }
-        }
-
-        #[test]
-        fn a_lower_bound_is_where_a_search_finds_it(mut rows in rows(), key in prop::collection::vec(0u8..5, 0..40)) {
-            rows.sort_unstable();
-            rows.dedup();
-            let page = block(&rows);
-            let (at, _) = RowsAt::parse(&page, 0, rows.len()).unwrap();
-            let edges = (at.leading(&page, 0), at.leading(&page, rows.len() - 1));
-            for key in rows.iter().map(|row| &row[..]).chain([&key[..], &rows[0][..rows[0].len() / 2]]) {
-                let low = rows.partition_point(|row| row[..] < *key);
-                let found = rows.get(low).is_some_and(|row| row == key);
-                prop_assert_eq!(at.lower_bound(&page, key, edges), (low, found));
-            }
-        }
-
-        #[test]
-        fn any_bytes_are_rows_or_an_error(page in prop::collection::vec(any::<u8>(), 0..200), n in 0usize..1000) {
-            if let Ok((at, _)) = RowsAt::parse(&page, 0, n) {
-                (0..n).for_each(|i| { at.row(&page, i); });
-            }
-        }
-    }
-}
+mod tests;

@@ -76,7 +76,7 @@ impl SortedPageBuilder {
     /// Whether the page has reached its target size.
     pub fn is_full(&self) -> bool {
         let n = self.entries.len();
-        let rows = self.keys.block_bytes(n) + self.values.block_bytes(n);
+        let rows = self.keys.bucketed_bytes(n) + self.values.block_bytes(n);
         let bytes = match self.needs_prefixes {
             true if self.is_tailed() => {
                 self.prefixed_bytes.saturating_sub(n * (TAIL_BYTES + 3)) + self.tails.block_bytes(n)
@@ -167,7 +167,7 @@ impl SortedPageBuilder {
             });
             out.extend(bits);
         }
-        self.keys.encode(out, self.entries.iter().map(|entry| self.key(entry)));
+        self.keys.encode_bucketed(out, self.entries.len(), self.entries.iter().map(|entry| self.key(entry)));
         // A tombstone's filler: any bytes of the values' length.
         let filler = self.entries.iter().find(|entry| !entry.tombstone).map_or(&[][..], |entry| self.value(entry));
         self.values.encode(out, self.entries.iter().map(|e| if e.tombstone { filler } else { self.value(e) }));
