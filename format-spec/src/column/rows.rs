@@ -45,6 +45,8 @@ pub(crate) const ROW_BYTES_MAX: usize = 32;
 const WORDS_MAX: usize = ROW_BYTES_MAX / 8;
 /// Rows that a bucket has on average, at least; below twice as many.
 const BUCKET_ROWS: usize = 4;
+/// How far from where it is expected a row of a keyed hash mostly is.
+const NEAR_ROWS: usize = 24;
 /// More than the rows of any page need.
 const BUCKET_BITS_MAX: u8 = 16;
 
@@ -259,8 +261,13 @@ impl RowsAt {
         let bucket = if self.bucket_bits == 0 { 0 } else { (probe.kept[leading_word] >> leading.width) as usize };
         probe.kept[leading_word] &= leading.mask;
         let target = probe.kept[leading_word];
+        if self.bucket_bits > 0 {
+            // Memory brings the starts and the rows at the same time, not one after the other.
+            let near = expected_start(bucket, self.n as usize, u32::from(self.bucket_bits)) as usize;
+            let rows = near.saturating_sub(NEAR_ROWS)..(near + NEAR_ROWS).min(self.n as usize);
+            self.prefetch_range(page, rows);
+        }
         let Range { start: mut low, end } = self.bucket(page, bucket);
-        self.prefetch_range(page, low..end.min(low + 4 * BUCKET_ROWS));
         // Which half it is no processor foresees: without branches.
         let mut left = end - low;
         while left > 0 {
