@@ -161,8 +161,8 @@ pub fn first_number(key: &[u8]) -> Option<u64> {
 }
 
 /// So many bits of an alias's hash stand in its key; the rest of the eight bytes is zero and takes no room in pages. Of
-/// look-ups among 100 million values one in 10,000 meets another value's key, which the value itself tells apart.
-pub const ALIAS_HASH_BITS: u32 = 40;
+/// look-ups among ten million values one in 430 meets another value's key, which the value itself tells apart.
+pub const ALIAS_HASH_BITS: u32 = 32;
 
 /// An alias's hash as it stands in its key.
 pub const fn alias_hash_in_key(hash: u64) -> u64 {

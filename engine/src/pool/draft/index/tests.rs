@@ -17,7 +17,7 @@ fn store(disk: &SimDisk) -> Store {
     Store::open(options).unwrap()
 }
 
-/// Two values whose hashes are the same as far as they stand in keys: of a million values two mostly are.
+/// Two values whose hashes are the same as far as they stand in keys: of 100,000 values two mostly are.
 fn meeting(pool: &Pool) -> [String; 2] {
     let mut seen = HashMap::new();
     let value = |number: u32| format!("v{number}");
