@@ -10,6 +10,7 @@ mod commit;
 pub mod compact;
 pub mod digest;
 mod error;
+mod fork;
 pub mod index;
 pub mod io;
 pub mod keys;

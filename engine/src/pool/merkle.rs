@@ -18,6 +18,7 @@ use super::snapshot::Snapshot;
 use crate::digest::fact::{leaf_hash, leaf_index};
 use crate::digest::tree::{Built, DEPTH_MAX, depth_for};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork;
 
 /// The most nodes or leaves of one call.
 pub const INDEXES_MAX: usize = 4096;
@@ -171,12 +172,11 @@ fn sum_leaves(snapshot: &Snapshot) -> Result<(u32, Vec<u128>)> {
     let depth = depth_for(live.len());
     let mut leaves = if live.len() >= TWO_THREADS_USERS {
         let middle = live.select((live.len() / 2) as u32).unwrap_or_default();
-        let (low, high) = std::thread::scope(|scope| {
-            let low = scope.spawn(|| sum_range(snapshot, &live, 0..=middle.saturating_sub(1), depth));
-            let high = sum_range(snapshot, &live, middle..=u32::MAX, depth);
-            (low.join(), high)
-        });
-        let mut leaves = low.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let (low, high) = fork::join(
+            || sum_range(snapshot, &live, 0..=middle.saturating_sub(1), depth),
+            || sum_range(snapshot, &live, middle..=u32::MAX, depth),
+        );
+        let mut leaves = low?;
         for (leaf, other) in leaves.iter_mut().zip(high?) {
             *leaf = leaf.wrapping_add(other);
         }

@@ -18,6 +18,7 @@ use stoa_format::{AttrId, Ordinal};
 use super::FilterRow;
 use crate::column::Look;
 use crate::error::{Error, Result};
+use crate::fork;
 use crate::pool::collation::Collation;
 use crate::pool::filter::{Field, Filter, GroupRef, Hint, Node, Order, Passing, Predicate, Test, TextOp};
 use crate::pool::keyspace::{self, Key, first_number, last_number, terminate};
@@ -102,11 +103,7 @@ impl<'a> Scan<'a> {
         let (mut low, mut high) = (these.clone(), these.clone());
         low.remove_range(middle..);
         high.remove_range(..middle);
-        let (low, high) = std::thread::scope(|scope| {
-            let low = scope.spawn(|| self.node(root, &low));
-            let high = self.node(root, &high);
-            (low.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), high)
-        });
+        let (low, high) = fork::join(|| self.node(root, &low), || self.node(root, &high));
         Ok(low? | high?)
     }
 
