@@ -139,7 +139,7 @@ impl OpenPool {
         tree.begin();
         let (version, seq) = (self.version.load_full(), tree.seq());
         assert!(version.flushed_seq() <= seq, "what is flushed was applied");
-        Snapshot { pool: Arc::clone(self), version, seq }
+        Snapshot { pool: Arc::clone(self), version: version.into(), seq }
     }
 }
 

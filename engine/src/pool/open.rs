@@ -25,7 +25,7 @@ use super::request::Lockout;
 use super::runs::Runs;
 use super::schema::Schema;
 use super::snapshot::{Snapshot, damaged};
-use super::version::{Documents, SCHEMA_DOCUMENT, Version};
+use super::version::{Documents, PinnedVersion, SCHEMA_DOCUMENT, Version};
 use super::watermark::Watermark;
 use crate::commit::conflicts::ConflictTable;
 use crate::digest::fact::DigestKey;
@@ -268,8 +268,8 @@ impl OpenPool {
 
     /// The newest durable state.
     pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
-        let fits = |version: &Arc<Version>, seq| version.flushed_seq() <= seq && version.documents.seq <= seq;
-        let (seq, version) = self.visible.pin(|| self.version.load_full(), fits);
+        let fits = |version: &PinnedVersion, seq| version.flushed_seq() <= seq && version.documents.seq <= seq;
+        let (seq, version) = self.visible.pin(|| PinnedVersion::from(self.version.load()), fits);
         Snapshot { pool: Arc::clone(self), version, seq }
     }
 

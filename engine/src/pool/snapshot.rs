@@ -18,7 +18,7 @@ use super::request::UserRef;
 use super::runs::OwnedCell;
 use super::schema::{Alias, Attribute, Schema};
 use super::value::{CellValue, Value};
-use super::version::{CONFIG_PREFIX, Version};
+use super::version::{CONFIG_PREFIX, PinnedVersion};
 use crate::column::FoundCell;
 use crate::digest::fact::leaf_hash;
 use crate::error::{Error, ErrorKind, Result};
@@ -29,7 +29,7 @@ use crate::memtable::Memtable;
 #[derive(Clone)]
 pub struct Snapshot {
     pub(crate) pool: Arc<OpenPool>,
-    pub(crate) version: Arc<Version>,
+    pub(crate) version: PinnedVersion,
     pub(crate) seq: Seq,
 }
 

@@ -6,8 +6,10 @@
 //! 3. A version never changes; a commit goes into its active memtable, above the visible Seq.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use bytes::Bytes;
 use stoa_format::Seq;
 
@@ -53,5 +55,35 @@ impl Version {
     /// What the runs hold.
     pub fn flushed_seq(&self) -> Seq {
         self.runs.flushed_seq
+    }
+}
+
+/// A version that stays for as long as this is held. Mostly it is held by a note of this thread's, not by a count that all
+/// threads would write to.
+pub(crate) struct PinnedVersion(Guard<Arc<Version>>);
+
+impl Deref for PinnedVersion {
+    type Target = Arc<Version>;
+
+    fn deref(&self) -> &Arc<Version> {
+        &self.0
+    }
+}
+
+impl From<Guard<Arc<Version>>> for PinnedVersion {
+    fn from(version: Guard<Arc<Version>>) -> Self {
+        Self(version)
+    }
+}
+
+impl From<Arc<Version>> for PinnedVersion {
+    fn from(version: Arc<Version>) -> Self {
+        Self(Guard::from_inner(version))
+    }
+}
+
+impl Clone for PinnedVersion {
+    fn clone(&self) -> Self {
+        Arc::clone(self).into()
     }
 }

@@ -81,7 +81,7 @@ impl<'p> Turn<'p> {
             let what = "this listing's state is no longer kept: begin it again without a cursor";
             return Err(Error::new(ErrorKind::Expired, what));
         };
-        let snapshot = Snapshot { pool: Arc::clone(&pool.open), version: lease.version, seq: lease.seq };
+        let snapshot = Snapshot { pool: Arc::clone(&pool.open), version: lease.version.into(), seq: lease.seq };
         Ok(Self { pool, binding, snapshot, plan: lease.plan, lease: Some(cursor.lease), after: Some(cursor.position) })
     }
 
@@ -106,7 +106,7 @@ impl<'p> Turn<'p> {
                 let id = u64::from_le_bytes(id);
                 let (now_ms, limits) = (open.now_ms(), open.limits());
                 let expires_ms = now_ms.saturating_add(limits.cursor_ttl_ms);
-                let lease = Lease { version: self.snapshot.version, seq, plan: self.plan, expires_ms };
+                let lease = Lease { version: Arc::clone(&self.snapshot.version), seq, plan: self.plan, expires_ms };
                 lock(&open.leases).grant(id, lease, now_ms, limits.leases_max);
                 id
             }
