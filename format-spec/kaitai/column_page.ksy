@@ -100,6 +100,9 @@ types:
         contents: [0, 0, 0]
       - id: lengths
         type: u1
+        valid:
+          min: 1
+          max: 8
         repeat: expr
         repeat-expr: num_symbols
       - id: symbols

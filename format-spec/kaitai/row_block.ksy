@@ -18,7 +18,7 @@ seq:
   - id: start_width
     type: u1
     valid:
-      max: 64
+      max: 32
   - id: reserved
     contents: [0]
   - id: start_base

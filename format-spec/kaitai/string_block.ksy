@@ -15,7 +15,7 @@ seq:
   - id: width
     type: u1
     valid:
-      max: 64
+      max: 32
   - id: reserved
     contents: [0, 0, 0]
   - id: residuals

@@ -35,24 +35,34 @@ def sorted_page(data):
     return [[key.hex(), plain(value)] for key, value in pages.entries(parse("sorted_page", data))]
 
 
-def main():
-    readers = {"column page": column_page, "sorted page": sorted_page}
-    faults, count = [], 0
+def vectors():
+    """What kind of page, its name, its bytes, and what it holds; None if it must be refused."""
     for name in ("column-page.jsonl", "sorted-page.jsonl"):
         for line in (VECTORS / name).read_text().splitlines():
             vector = json.loads(line)
-            read = readers.get(vector["structure"])
-            if not read:
-                continue
-            count += 1
-            try:
-                said = read(from_hex(vector["hex"]))
-            except Exception as fault:  # whatever refuses it
-                said = fault
-            if vector["error"] is None and said != vector["value"]:
-                faults.append(f"{vector['structure']}: {vector['name']}: {said!r}")
-            if vector["error"] is not None and not isinstance(said, Exception):
-                faults.append(f"{vector['structure']}: {vector['name']}: is read as {said!r}")
+            holds = None if vector["error"] is not None else vector["value"]
+            yield vector["structure"], vector["name"], from_hex(vector["hex"]), holds
+    for line in (VECTORS / "pages.jsonl").read_text().splitlines():
+        vector = json.loads(line)
+        yield vector["what"], vector["note"], bytes.fromhex(vector["hex"]), vector.get("cells", vector.get("entries"))
+
+
+def main():
+    readers = {"column page": column_page, "sorted page": sorted_page}
+    faults, count = [], 0
+    for structure, name, data, holds in vectors():
+        read = readers.get(structure)
+        if not read:
+            continue
+        count += 1
+        try:
+            said = read(data)
+        except Exception as fault:  # whatever refuses it
+            said = fault
+        if holds is not None and said != holds:
+            faults.append(f"{structure}: {name}: {said!r}")
+        if holds is None and not isinstance(said, Exception):
+            faults.append(f"{structure}: {name}: is read as {said!r}")
     print("\n".join(faults) or f"{count} vectors hold")
     raise SystemExit(bool(faults))
 

@@ -41,8 +41,8 @@ def buckets(block):
     if not block.bucket_bits:
         check(block.start_width == 0 and block.start_base == 0, "row block: starts without buckets")
         return [0] * block.count
-    widest = next((word.width for word in block.words if word.width), 0)
-    check(block.bucket_bits <= widest, "row block: buckets of more bits than rows have")
+    leading_width = next((word.width for word in block.words if word.width), 0)
+    check(block.bucket_bits <= leading_width, "row block: buckets of more bits than rows have")
     starts = [(b * block.count >> block.bucket_bits) + block.start_base + more for b, more in enumerate(numbers(block.starts))]
     ascend = all(before <= after for before, after in zip(starts, starts[1:]))
     check(starts[0] == 0 and starts[-1] == block.count and ascend, "row block: buckets do not ascend over all rows")
@@ -51,6 +51,7 @@ def buckets(block):
 
 def strings(block):
     """The strings of a string block."""
+    check(block.count * block.slope <= block.len_data << 16, "string block: the mean length is more than the strings have")
     starts = [(i * block.slope >> 16) + block.base + r for i, r in enumerate(numbers(block.residuals))]
     for before, after in zip(starts, starts[1:]):
         check(0 <= before <= after <= block.len_data, "string block: a string's place is out of bounds")

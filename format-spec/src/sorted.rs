@@ -165,8 +165,8 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
             if key.len() != keys.row_bytes() {
                 return Ok(None);
             }
-            let (entry, _, found) = keys.lower_bound(self.bytes.as_ref(), key);
-            return Ok(found.then(|| self.row_value(entry)));
+            let place = keys.lower_bound(self.bytes.as_ref(), key);
+            return Ok(place.is_key.then(|| self.row_value(place.row)));
         }
         let mut position = SortedPosition::default();
         self.seek(key, &mut position)?;
@@ -180,8 +180,8 @@ impl<B: AsRef<[u8]>> SortedPage<B> {
     pub fn seek(&self, key: &[u8], position: &mut SortedPosition) -> Result<(), DecodeError> {
         match &self.body {
             Body::Rows { keys, .. } => {
-                let (entry, bucket, _) = keys.lower_bound(self.bytes.as_ref(), key);
-                self.seek_row(keys, entry, bucket, position);
+                let place = keys.lower_bound(self.bytes.as_ref(), key);
+                self.seek_row(keys, place.row, place.bucket, position);
                 Ok(())
             }
             Body::Prefixes { restarts, .. } => {

@@ -141,7 +141,7 @@ add("column page", "integers that are all the same take no bits",
     page(1, struct.pack("<q", 9) + width(0) + packed([], 0), 3), cells=cells([9, 9, 9]))
 add("column page", "integers as far apart as they can be",
     page(1, struct.pack("<q", -2**63) + width(64) + packed([0, 2**64 - 1], 64), 2),
-    cells=cells(["-9223372036854775808", "9223372036854775807"]))
+    cells=cells([-9223372036854775808, 9223372036854775807]))
 add("column page", "an explicit null", page(1, numbers, 3, absent=b"\x02"), cells=[[100, -5], [101, None], [102, 2]])
 add("column page", "a list of ordinals",
     page(1, numbers, 3, form=2, w=10, span=1001, ordinals=packed([0, 7, 1000], 10)),
@@ -185,6 +185,10 @@ add("column page", "a byte more", page(1, numbers + b"\0", 3), error="bytes behi
 add("column page", "a reserved byte is set", page(1, struct.pack("<q", 0) + width(0, 1) + bytes(8), 3),
     error="reserved bytes are not zero")
 add("column page", "strings cut", page(3, strings(names, cut=1), 3), error="strings run past the page")
+add("column page", "strings whose residuals are too wide", page(3, strings(names)[:20] + b"\x21" + strings(names)[21:], 3),
+    error="residuals have more than 32 bits")
+add("column page", "strings of a mean length that they have not", page(3, strings(names)[:8] + u64(1 << 40)
+    + strings(names)[16:], 3), error="the mean length is more than the strings have")
 add("column page", "fewer strings than entries", page(3, strings(names), 4, span=4),
     error="number of strings differs from the number of entries")
 add("column page", "rows of another length", page(2, rows([b"123", b"456"]), 2), error="rows are not of 16 bytes")
@@ -227,6 +231,8 @@ for name, starts in [("do not start at 0", [1, 2, 3]), ("go back", [0, 4, 3]), (
         error="buckets do not ascend over all rows")
 add("sorted page", "buckets of more bits than rows have", fixed(three, none, bucket_bits=4)[:9] + b"\5"
     + fixed(three, none, bucket_bits=4)[10:], error="buckets of more bits than rows have")
+add("sorted page", "starts of buckets that are too wide", fixed(three, none, bucket_bits=1)[:10] + b"\x21"
+    + fixed(three, none, bucket_bits=1)[11:], error="starts of buckets have more than 32 bits")
 add("sorted page", "starts without buckets", fixed(three, none)[:10] + b"\1" + fixed(three, none)[11:],
     error="buckets are too many, or have starts and are none")
 

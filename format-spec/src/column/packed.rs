@@ -7,6 +7,8 @@
 use crate::DecodeError;
 use crate::prefetch::prefetch;
 
+/// Most bits of a number that says where something stands in a page, beside where it was expected.
+pub(crate) const PLACE_BITS_MAX: u8 = 32;
 /// Zero bytes behind the packed bits.
 const PAD_BYTES: usize = 8;
 

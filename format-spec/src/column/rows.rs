@@ -43,12 +43,21 @@ const WORD_HEADER_BYTES: usize = 10;
 pub(crate) const ROW_BYTES_MAX: usize = 32;
 /// Words of the longest row.
 const WORDS_MAX: usize = ROW_BYTES_MAX / 8;
-/// Rows that a bucket has on average, at least; below twice as many.
-const BUCKET_ROWS: usize = 4;
 /// How far from where it is expected a row of a keyed hash mostly is.
 const NEAR_ROWS: usize = 24;
 /// More than the rows of any page need.
 const BUCKET_BITS_MAX: u8 = 16;
+
+/// Where a key stands among rows that ascend strictly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyPlace {
+    /// The first row that is not below the key.
+    pub(crate) row: usize,
+    /// The bucket in which the key would be.
+    pub(crate) bucket: usize,
+    /// Whether the row is the key itself.
+    pub(crate) is_key: bool,
+}
 
 /// The words of a row.
 #[inline]
@@ -109,6 +118,9 @@ impl RowsAt {
         }
         if bucket_bits > BUCKET_BITS_MAX || bucket_bits == 0 && (start_width, start_base) != (0, 0) {
             return Err(DecodeError::new(NAME, at + 1, "buckets are too many, or have starts and are none"));
+        }
+        if start_width > packed::PLACE_BITS_MAX {
+            return Err(DecodeError::new(NAME, at + 2, "starts of buckets have more than 32 bits"));
         }
         let mut block = Self {
             n: n as u32,
@@ -245,17 +257,17 @@ impl RowsAt {
     #[inline]
     fn start(&self, bucket: usize, number: u64) -> i64 {
         let expected = expected_start(bucket, self.n as usize, u32::from(self.bucket_bits));
-        (expected + i64::from(self.start_base)).wrapping_add(number as i64)
+        // Each below 2^49.
+        expected + i64::from(self.start_base) + number as i64
     }
 
-    /// The first of these rows, which ascend strictly, that is not below `key`; the bucket in which it would be; and
-    /// whether it is the key itself.
-    pub(crate) fn lower_bound(&self, page: &[u8], key: &[u8]) -> (usize, usize, bool) {
+    /// Where `key` stands among these rows, which ascend strictly.
+    pub(crate) fn lower_bound(&self, page: &[u8], key: &[u8]) -> KeyPlace {
         let (mut probe, leading_word) = (self.probe(key), usize::from(self.leading_word));
         if usize::from(probe.words) <= leading_word {
             // All rows lead with the same, and the key is below or above them all.
             let row = if probe.tie.is_lt() { self.n as usize } else { 0 };
-            return (row, 0, probe.tie.is_eq() && self.n > 0);
+            return KeyPlace { row, bucket: 0, is_key: probe.tie.is_eq() && self.n > 0 };
         }
         let leading = self.kept_at(page, leading_word);
         let bucket = if self.bucket_bits == 0 { 0 } else { (probe.kept[leading_word] >> leading.width) as usize };
@@ -275,8 +287,8 @@ impl RowsAt {
             low += if leading.of(self.bit_of(low + half - 1)) < target { half } else { 0 };
             left -= half;
         }
-        let (row, found) = self.settle(page, &probe, low, end);
-        (row, bucket, found)
+        let (row, is_key) = self.settle(page, &probe, low, end);
+        KeyPlace { row, bucket, is_key }
     }
 
     /// The same from row `low` of a bucket that ends at `end` on, before which all are below the key: where rows lead as

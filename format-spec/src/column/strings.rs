@@ -4,9 +4,9 @@
 //! | --- | --- | --- |
 //! | 0 | 4 | `n`, number of strings |
 //! | 4 | 4 | `data_bytes` |
-//! | 8 | 8 | `slope`: mean length in 1/65536 bytes |
+//! | 8 | 8 | `slope`: mean length in 1/65536 bytes, or less |
 //! | 16 | 4 | `base`, i32: the smallest residual |
-//! | 20 | 1 | `width` of a residual in bits |
+//! | 20 | 1 | `width` of a residual in bits, at most 32 |
 //! | 21 | 3 | zero |
 //! | 24 | … | `n + 1` packed residuals |
 //! | … | `data_bytes` | the strings, end to end |
@@ -44,7 +44,8 @@ pub(crate) fn encode(out: &mut Vec<u8>, data: &[u8], ends: &[u32]) {
 /// Where string `i` would start if all had the mean length.
 #[inline]
 fn line(i: usize, slope: u64) -> i64 {
-    ((i as u64).wrapping_mul(slope) >> 16) as i64
+    // No more than one further than all strings.
+    ((i as u64 * slope) >> 16) as i64
 }
 
 /// Where a string block stands in a page; checked against the page's length when made.
@@ -68,6 +69,12 @@ impl StringsAt {
         let base = fields.u32()? as i32;
         let width = fields.u8()?;
         fields.zeroes(3)?;
+        if width > packed::PLACE_BITS_MAX {
+            return Err(DecodeError::new(NAME, at + 20, "residuals have more than 32 bits"));
+        }
+        if slope.checked_mul(u64::from(n)).is_none_or(|end| end > u64::from(data_bytes) << 16) {
+            return Err(DecodeError::new(NAME, at + 8, "the mean length is more than the strings have"));
+        }
         debug_assert_eq!(fields.position(), at + HEADER_BYTES);
         let (residuals, data_at) = PackedAt::check(at + HEADER_BYTES, n as usize + 1, width, page.len())?;
         let end = data_at + data_bytes as usize;
@@ -85,7 +92,7 @@ impl StringsAt {
     /// Where string `i` starts in the data, by its residual.
     #[inline]
     fn start(&self, i: usize, residual: u64) -> i64 {
-        line(i, self.slope).wrapping_add(i64::from(self.base)).wrapping_add(residual as i64)
+        line(i, self.slope) + i64::from(self.base) + residual as i64
     }
 
     /// Asks memory for where string `i` starts, as far as that is known without a look at its place, and for its place.

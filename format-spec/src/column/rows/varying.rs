@@ -1,8 +1,10 @@
 //! Writing a row block: what differs between the rows is gathered while they come.
 
 use super::super::packed::{self, Bits, mask};
-use super::{BUCKET_ROWS, HEADER_BYTES, ROW_BYTES_MAX, WORD_HEADER_BYTES, WORDS_MAX, expected_start, span, words_of};
+use super::{HEADER_BYTES, ROW_BYTES_MAX, WORD_HEADER_BYTES, WORDS_MAX, expected_start, span, words_of};
 
+/// Rows that a bucket has on average, at least; below twice as many.
+const BUCKET_ROWS: usize = 4;
 /// Fewer rows than this are not worth buckets.
 const BUCKETED_ROWS_MIN: usize = 256;
 
@@ -75,24 +77,28 @@ impl Varying {
 
     /// Length in bytes of a block of `n` such rows.
     pub(crate) fn block_bytes(&self, n: usize) -> usize {
-        HEADER_BYTES + self.words().len() * WORD_HEADER_BYTES + packed::area_bytes(n, self.row_bits())
+        self.bytes_with(packed::area_bytes(n, self.row_bits()))
     }
 
     /// About the length in bytes of a block of `n` such rows that ascend and are spread evenly.
     pub(crate) fn bucketed_bytes(&self, n: usize) -> usize {
-        let bucket_bits = self.bucket_bits(n);
+        // Of each word once: this is asked for each row that comes.
+        let widths = self.words().iter().map(|word| word.width()).filter(|width| *width > 0);
+        let (leading, row_bits) =
+            widths.fold((0, 0), |(leading, sum), width| (if sum == 0 { width } else { leading }, sum + width));
+        let bucket_bits = bucket_bits(n, leading);
+        let rows = packed::area_bytes(n, row_bits - bucket_bits);
         if bucket_bits == 0 {
-            return self.block_bytes(n);
+            return self.bytes_with(rows);
         }
         // Random rows stray from where they are expected by some square roots of their number.
         let start_width = packed::width_of(n as u64) / 2 + 2;
-        self.block_bytes(n) - n * bucket_bits as usize / 8 + packed::area_bytes((1 << bucket_bits) + 1, start_width)
+        self.bytes_with(rows + packed::area_bytes((1 << bucket_bits) + 1, start_width))
     }
 
-    /// By how many leading bits `n` such rows that ascend are put in buckets.
-    fn bucket_bits(&self, n: usize) -> u32 {
-        let width = self.words()[self.leading_word()..].first().map_or(0, |word| word.width());
-        if n < BUCKETED_ROWS_MIN { 0 } else { (n / BUCKET_ROWS).ilog2().min(width) }
+    /// Length of a block whose packed areas have so many bytes.
+    fn bytes_with(&self, areas: usize) -> usize {
+        HEADER_BYTES + self.words().len() * WORD_HEADER_BYTES + areas
     }
 
     /// The first word of which something is kept.
@@ -114,12 +120,12 @@ impl Varying {
         n: usize,
         rows: impl Iterator<Item = &'a [u8]> + Clone,
     ) {
-        let bucket_bits = self.bucket_bits(n);
+        let leading = self.leading_word();
+        let spread = self.words[leading];
+        let bucket_bits = bucket_bits(n, spread.width());
         if bucket_bits == 0 {
             return self.encode(out, rows);
         }
-        let leading = self.leading_word();
-        let spread = self.words[leading];
         let rest = spread.shift() + spread.width() - bucket_bits;
         let buckets = 1 << bucket_bits;
         let mut starts = vec![0; buckets + 1];
@@ -161,4 +167,9 @@ impl Varying {
         }
         bits.finish(out);
     }
+}
+
+/// By how many leading bits `n` rows that ascend are put in buckets, of the `width` bits of their leading word.
+fn bucket_bits(n: usize, width: u32) -> u32 {
+    if n < BUCKETED_ROWS_MIN { 0 } else { (n / BUCKET_ROWS).ilog2().min(width) }
 }
