@@ -90,7 +90,7 @@ impl Peer for Stoa {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader + '_>> {
-        Ok(Box::new(StoaReader { pool: &self.pool }))
+        Ok(Box::new(StoaReader { pool: self.pool.clone() }))
     }
 
     fn writer(&self) -> Result<Box<dyn Writer + '_>> {
@@ -229,11 +229,11 @@ fn set(update: Update<'_>) -> Op {
     Op::UserSet { user: UserRef::Sub(Sub(*update.sub)), if_version: None, take_alias: false, changes }
 }
 
-struct StoaReader<'p> {
-    pool: &'p Pool,
+struct StoaReader {
+    pool: Pool,
 }
 
-impl StoaReader<'_> {
+impl StoaReader {
     fn list(
         &self,
         query: &UserQuery,
@@ -263,7 +263,7 @@ impl StoaReader<'_> {
     }
 }
 
-impl Reader for StoaReader<'_> {
+impl Reader for StoaReader {
     fn profile(&mut self, alias: Alias, value: &str, seen: &mut Seen) -> Result<bool> {
         self.show(UserKey::Alias(alias.name(), value), seen)
     }

@@ -1,5 +1,6 @@
 //! What callers hold of a pool.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use stoa_format::{PoolId, Seq};
@@ -11,13 +12,48 @@ use super::snapshot::Snapshot;
 use super::view::Verdict;
 use crate::error::Result;
 
-/// A pool of an open store. Cheap to clone.
-#[derive(Clone)]
+/// A pool of an open store.
+///
+/// It counts the states that were read through it and are still held, and a clone counts its own: threads that read much
+/// do best with a clone each, as none of them then writes what another one reads.
 pub struct Pool {
-    pub(crate) open: Arc<OpenPool>,
+    pub(crate) open: Arc<Hold>,
+}
+
+/// Keeps a pool open, for one handle and the states that were read through it.
+pub(crate) struct Hold(Arc<OpenPool>);
+
+impl Hold {
+    pub(crate) fn new(pool: &Arc<OpenPool>) -> Arc<Self> {
+        Arc::new(Self(Arc::clone(pool)))
+    }
+
+    /// The newest durable state.
+    pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
+        let (seq, version) = self.0.newest();
+        Snapshot { pool: Arc::clone(self), version, seq }
+    }
+}
+
+impl Deref for Hold {
+    type Target = Arc<OpenPool>;
+
+    fn deref(&self) -> &Arc<OpenPool> {
+        &self.0
+    }
+}
+
+impl Clone for Pool {
+    fn clone(&self) -> Self {
+        Self::new(&self.open)
+    }
 }
 
 impl Pool {
+    pub(crate) fn new(pool: &Arc<OpenPool>) -> Self {
+        Self { open: Hold::new(pool) }
+    }
+
     /// The pool's UUID.
     pub fn id(&self) -> PoolId {
         self.open.id

@@ -11,6 +11,7 @@ use stoa_format::{AttrId, Ordinal, Seq, Sub};
 use zeroize::Zeroizing;
 
 use super::Pool;
+use super::handle::Hold;
 use super::keyspace::{self, Key, last_number};
 use super::open::{OpenPool, lock};
 use super::query::{Batch, pool_facts};
@@ -139,7 +140,7 @@ impl OpenPool {
         tree.begin();
         let (version, seq) = (self.version.load_full(), tree.seq());
         assert!(version.flushed_seq() <= seq, "what is flushed was applied");
-        Snapshot { pool: Arc::clone(self), version: version.into(), seq }
+        Snapshot { pool: Hold::new(self), version: version.into(), seq }
     }
 }
 

@@ -19,6 +19,7 @@ use stoa_format::manifest::{ManifestBody, PeriodRef};
 use stoa_format::ops::{EventKind, FrameReader, Operation, PUT_DELETES};
 use stoa_format::{Epoch, KeyEpoch, Ordinal, Period, PoolId, Seq, Sub};
 
+use super::handle::Hold;
 use super::keyspace::Key;
 use super::lease::Leases;
 use super::request::Lockout;
@@ -268,9 +269,13 @@ impl OpenPool {
 
     /// The newest durable state.
     pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
+        Hold::new(self).snapshot()
+    }
+
+    /// Its Seq, and a version that fits.
+    pub(crate) fn newest(&self) -> (Seq, PinnedVersion) {
         let fits = |version: &PinnedVersion, seq| version.flushed_seq() <= seq && version.documents.seq <= seq;
-        let (seq, version) = self.visible.pin(|| PinnedVersion::from(self.version.load()), fits);
-        Snapshot { pool: Arc::clone(self), version, seq }
+        self.visible.pin(|| PinnedVersion::from(self.version.load()), fits)
     }
 
     pub(crate) fn now_ms(&self) -> u64 {

@@ -10,8 +10,8 @@ use stoa_format::{AttrId, Ordinal, Seq, Sub};
 
 use super::deltas::UserDeltas;
 use super::found::UserKey;
+use super::handle::Hold;
 use super::keyspace::{self, Key, last_number};
-use super::open::OpenPool;
 use super::policy::PasswordPolicy;
 use super::record::{GroupRecord, SignIn, decode_document};
 use super::request::UserRef;
@@ -28,7 +28,7 @@ use crate::memtable::Memtable;
 /// One state of a pool: what it holds never changes.
 #[derive(Clone)]
 pub struct Snapshot {
-    pub(crate) pool: Arc<OpenPool>,
+    pub(crate) pool: Arc<Hold>,
     pub(crate) version: PinnedVersion,
     pub(crate) seq: Seq,
 }

@@ -204,7 +204,7 @@ impl Store {
     /// `NOPOOL`, `DAMAGED`, `KEYDISABLED`, `KEYUNAVAILABLE`, `IOERROR`.
     pub fn pool(&self, name: &str) -> Result<Pool> {
         let slot = self.shared.slot(name).ok_or_else(no_pool)?;
-        let pool = Pool { open: slot.open(&self.shared)? };
+        let pool = Pool::new(&slot.open(&self.shared)?);
         self.shared.close_idle_pools();
         Ok(pool)
     }
